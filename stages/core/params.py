@@ -1,0 +1,111 @@
+"""``params.yaml``, read strictly: an unknown key, a wrong type or a value out of range is an error that names the key."""
+
+import dataclasses
+import difflib
+import functools
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, dataclass_transform
+
+import pydantic
+import yaml
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+
+from stages.core.errors import InputError
+from stages.core.files import read_text
+
+PARAMS = Path("params.yaml")
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(pydantic.Field, dataclasses.field))
+def settings(cls: type[T]) -> type[T]:
+    """Make ``cls`` a frozen, keyword-only dataclass whose values are checked (strict types, no unknown key)."""
+    config = pydantic.ConfigDict(extra="forbid", strict=True)
+    return pydantic_dataclass(config=config, frozen=True, kw_only=True)(cls)
+
+
+def read_settings(cls: type[T], values: Mapping[str, Any], where: str) -> T:
+    """Build the settings class ``cls`` from ``values``; ``where`` is the dotted key that an InputError names."""
+    try:
+        return pydantic.TypeAdapter(cls).validate_python(dict(values))
+    except pydantic.ValidationError as error:
+        raise InputError(_sentence(cls, error.errors()[0], where)) from None
+
+
+def _sentence(cls: type, problem: Any, where: str) -> str:
+    path = [str(part) for part in problem["loc"]]
+    key = ".".join([where, *path])
+    if problem["type"] == "unexpected_keyword_argument":
+        allowed = _allowed_keys(cls, path[:-1])
+        return f"{PARAMS}: {key} is an unknown key{meant(path[-1], allowed)}"
+    if problem["type"] in ("missing", "missing_argument"):
+        return f"{PARAMS}: {key} is missing"
+    return f"{PARAMS}: {key} is {problem['input']!r}, but: {problem['msg']}"
+
+
+def _allowed_keys(cls: Any, path: list[str]) -> list[str]:
+    for part in path:
+        hints = {field.name: field.type for field in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else {}
+        inner = hints.get(part, cls)
+        arguments = getattr(inner, "__args__", ())
+        cls = next((argument for argument in arguments if dataclasses.is_dataclass(argument)), inner)
+    return [field.name for field in dataclasses.fields(cls)] if dataclasses.is_dataclass(cls) else []
+
+
+def meant(word: str, allowed: Iterable[str]) -> str:
+    """End a sentence about an unknown ``word``: the nearest allowed word, if any, and all that are allowed."""
+    allowed = list(allowed)
+    near = difflib.get_close_matches(word, allowed, n=1)
+    guess = f"; did you mean {near[0]}?" if near else ""
+    return f"{guess} (allowed: {', '.join(allowed)})" if allowed else guess
+
+
+@settings
+class Experiment:
+    """One dataset x one model x one task x its settings, over several seeds."""
+
+    title: str
+    dataset: str
+    task: dict[str, Any]
+    model: dict[str, Any]
+    training: dict[str, Any]
+    seeds: list[int] = pydantic.Field(min_length=1)
+    decoder: dict[str, Any]
+    metric: dict[str, Any]
+
+
+@settings
+class Dataset:
+    """Real data: where they come from (``sources``, read by stages/download.py) and how they are prepared."""
+
+    sources: dict[str, dict[str, Any]] = pydantic.Field(min_length=1)
+    prepare: dict[str, Any]
+
+
+@settings
+class Params:
+    """The whole of ``params.yaml``."""
+
+    datasets: dict[str, Dataset]
+    generated: dict[str, dict[str, Any]]
+    experiments: dict[str, Experiment]
+
+
+@functools.cache
+def load(path: Path = PARAMS) -> Params:
+    """Read and check ``params.yaml``; raises InputError where it is malformed."""
+    try:
+        values = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path} holds no keys; it should have datasets, generated and experiments")
+    return read_settings(Params, values, "params")
+
+
+def choose(name: str, among: Mapping[str, T], kind: str) -> T:
+    """``among[name]``; raises InputError that says which names there are."""
+    if name not in among:
+        raise InputError(f"{name} is no {kind} in {PARAMS}{meant(name, among)}")
+    return among[name]

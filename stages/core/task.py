@@ -1,0 +1,181 @@
+"""What every task shares: the optimizer, the steps, the check that the loss stays finite."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Literal, TextIO
+
+import numpy as np
+import pydantic
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from stages.core.batch import Padded
+from stages.core.dataset import Example
+from stages.core.errors import InputError
+from stages.core.params import settings
+from stages.core.vocabulary import Vocabulary
+
+Batch = dict[str, Tensor | Padded]
+
+
+@settings
+class Training:
+    """How an experiment is trained.
+
+    ``learning_rate`` is constant, or falls linearly, an update at a time, to ``final_fraction`` of itself.
+    ``patience`` counts epochs without improvement on validation (none: all epochs are run). The gradient is scaled
+    down to the global norm ``clip_norm`` (Pascanu et al. 2013). ``bucket`` batches at a time are drawn and sorted by
+    length, so that a batch holds sequences of about one length; 0 makes batches of exactly one length.
+    """
+
+    optimizer: Literal["adam", "adamw", "rmsprop"] = "adam"
+    learning_rate: float = pydantic.Field(gt=0)
+    schedule: Literal["constant", "linear"] = "constant"
+    final_fraction: float = pydantic.Field(default=0.0, ge=0, le=1)
+    weight_decay: float = pydantic.Field(default=0.0, ge=0)
+    momentum: float = pydantic.Field(default=0.0, ge=0, lt=1)
+    alpha: float = pydantic.Field(default=0.99, gt=0, lt=1)
+    batch_size: int = pydantic.Field(gt=0)
+    bucket: int = pydantic.Field(default=20, ge=0)
+    epochs: int = pydantic.Field(gt=0)
+    patience: int | None = pydantic.Field(default=None, gt=0)
+    clip_norm: float = pydantic.Field(gt=0)
+
+
+class Task(pl.LightningModule):
+    """A kind of problem: embedding, head and loss around a model.
+
+    The best epoch is the one with the lowest (``monitor_mode`` "min") or highest ("max") ``monitor`` on validation.
+    """
+
+    monitor = "validation_loss"
+    monitor_mode: Literal["min", "max"] = "min"
+
+    def __init__(self, vocabularies: dict[str, Vocabulary]) -> None:
+        super().__init__()
+        self.vocabularies = vocabularies
+        self.plan: Training | None = None
+        self._last_loss = torch.tensor(0.0)
+
+    # What a task says about its data.
+
+    def observe(self, examples: list[Example], arrays: dict[str, np.ndarray]) -> None:
+        """Fix statistics of the training split, as registered buffers."""
+
+    def attach(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take the prepared arrays that examples point into; not part of the saved model."""
+
+    def draw(self, examples: list[Example], generator: torch.Generator) -> list[Example]:
+        """Give the training examples of one epoch."""
+        return examples
+
+    def size(self, example: Example) -> int:
+        """Give the length of ``example`` in steps."""
+        raise NotImplementedError
+
+    def collate(self, examples: list[Example]) -> Batch:
+        """Make a batch. What is random here (in training only) comes from torch's global generator."""
+        raise NotImplementedError
+
+    def loss(self, batch: Batch) -> tuple[Tensor, int]:
+        """Give the mean loss in nats, a scalar, and the number of items that it is the mean of."""
+        raise NotImplementedError
+
+    def validation_update(self, batch: Batch) -> None:
+        """Note a validation batch for ``validation_scores``."""
+
+    def validation_scores(self) -> dict[str, float]:
+        """Give further validation scores of the batches noted since the last call; names start with "validation_"."""
+        return {}
+
+    # What a task says to a person.
+
+    def read_input(self, source: Path | TextIO) -> list[Example]:
+        """Parse a person's input; raises InputError where it is empty or malformed."""
+        raise NotImplementedError
+
+    def present(self, record: dict[str, Any]) -> str:
+        """Show an example with its prediction as lines of text."""
+        raise NotImplementedError
+
+    # Lightning's hooks.
+
+    def configure_optimizers(self) -> Any:
+        """Build the optimizer and, for a linear schedule, its decay over all updates of the training."""
+        assert self.plan is not None, "set plan before fitting"
+        plan = self.plan
+        optimizer = build_optimizer(self, plan)
+        if plan.schedule == "constant":
+            return optimizer
+        updates = self.trainer.estimated_stepping_batches
+
+        def fraction(update: int) -> float:
+            return 1 - (1 - plan.final_fraction) * min(update / updates, 1)
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, fraction)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Compute and log the training loss."""
+        loss, items = self.loss(batch)
+        self.log("training_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=items, prog_bar=True)
+        self._last_loss = loss.detach()
+        return loss
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Clip the gradient by its global norm; raises InputError where loss or gradient is not finite."""
+        assert self.plan is not None
+        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters(), self.plan.clip_norm))
+        loss = float(self._last_loss)
+        if not (math.isfinite(norm) and math.isfinite(loss)):
+            raise InputError(
+                f"training diverged at epoch {self.current_epoch + 1}, update {self.global_step + 1}: the loss is "
+                f"{loss:.4g} and the gradient's norm {norm:.4g}, where both must be finite; a lower "
+                "training.learning_rate or clip_norm may help"
+            )
+        self.log("gradient_norm", norm, on_step=False, on_epoch=True, batch_size=1)
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Compute and log the validation loss."""
+        loss, items = self.loss(batch)
+        self.log("validation_loss", loss, batch_size=items, prog_bar=True)
+        self.validation_update(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the task's own validation scores."""
+        self.log_dict(self.validation_scores(), prog_bar=True)
+
+
+def build_optimizer(module: torch.nn.Module, plan: Training) -> torch.optim.Optimizer:
+    """Build the optimizer that ``plan`` names, over all of the module's parameters."""
+    parameters = module.parameters()
+    if plan.optimizer == "rmsprop":
+        return torch.optim.RMSprop(
+            parameters,
+            lr=plan.learning_rate,
+            alpha=plan.alpha,
+            momentum=plan.momentum,
+            weight_decay=plan.weight_decay,
+        )
+    kind = torch.optim.AdamW if plan.optimizer == "adamw" else torch.optim.Adam
+    return kind(parameters, lr=plan.learning_rate, weight_decay=plan.weight_decay)
+
+
+def read_lines(source: Path | TextIO) -> list[str]:
+    """Read the lines of a person's input, ends stripped; raises InputError where nothing but white space is there."""
+    try:
+        text = source.read_text(encoding="utf-8") if isinstance(source, Path) else source.read()
+    except UnicodeDecodeError as error:
+        raise InputError(f"the input {_name(source)} is not UTF-8 text ({error.reason})") from None
+    except OSError as error:
+        raise InputError(f"the input {_name(source)} cannot be read: {error.strerror}") from None
+    if not text.strip():
+        raise InputError(f"the input {_name(source)} is empty")
+    return [line.rstrip() for line in text.splitlines()]
+
+
+def _name(source: Path | TextIO) -> str:
+    return str(source) if isinstance(source, Path) else getattr(source, "name", "given")

@@ -1,0 +1,202 @@
+"""One training: seeded, logged, checkpointed, and resumed to the same bits after a kill.
+
+Every epoch draws its randomness from generators seeded by (seed, epoch), so that a training that goes on from the end
+of an epoch does just what an uninterrupted one would have done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import random
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+from dvclive.lightning import DVCLiveLogger
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from torch.utils.data import DataLoader
+
+from stages.core.dataset import Example
+from stages.core.task import Batch, Task, Training
+
+
+def prepare_process() -> None:
+    """Set one thread and deterministic algorithms, and silence Lightning's advice about workers and devices."""
+    torch.set_num_threads(1)
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    logging.getLogger("dvclive").setLevel(logging.ERROR)
+    for advice in (".*does not have many workers.*", ".*LeafSpec.*", ".*log_every_n_steps.*", ".*Checkpoint directory.*"):
+        warnings.filterwarnings("ignore", advice)
+
+
+def derived_seed(*parts: int | str) -> int:
+    """Mix ``parts`` into one seed of 63 bits, so that near seeds give unrelated streams."""
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def seed_everything(*parts: int | str) -> None:
+    """Seed Python's, NumPy's and torch's global generators from ``parts``."""
+    seed = derived_seed(*parts)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def batches(
+    examples: list[Example], task: Task, size: int, bucket: int, generator: torch.Generator
+) -> list[list[Example]]:
+    """Shuffle ``examples`` into batches of at most ``size``, each of about (``bucket`` 0: exactly) one length."""
+    order = torch.randperm(len(examples), generator=generator).tolist()
+    sizes = [task.size(example) for example in examples]
+    window = size * bucket if bucket else len(order)
+    groups: list[list[int]] = []
+    for start in range(0, len(order), window):
+        chunk = sorted(order[start : start + window], key=sizes.__getitem__)
+        groups.extend(_cut(chunk, size, sizes, exact=bucket == 0))
+    return [[examples[i] for i in groups[g]] for g in torch.randperm(len(groups), generator=generator).tolist()]
+
+
+def _cut(chunk: list[int], size: int, sizes: list[int], exact: bool) -> list[list[int]]:
+    groups: list[list[int]] = []
+    for index in chunk:
+        full = not groups or len(groups[-1]) == size
+        if full or (exact and sizes[groups[-1][0]] != sizes[index]):
+            groups.append([])
+        groups[-1].append(index)
+    return groups
+
+
+def padding_share(grouped: list[list[Example]], task: Task) -> float:
+    """Share of the steps in ``grouped`` batches that are padding."""
+    sizes = [[task.size(example) for example in batch] for batch in grouped]
+    steps = sum(max(batch) * len(batch) for batch in sizes)
+    return 1 - sum(map(sum, sizes)) / steps
+
+
+class EpochBatches(pl.LightningDataModule):
+    """Training batches drawn afresh each epoch from (seed, epoch), and validation batches sorted by length."""
+
+    def __init__(self, task: Task, train: list[Example], validation: list[Example], plan: Training, seed: int) -> None:
+        super().__init__()
+        self.task, self.train_examples, self.plan, self.seed = task, train, plan, seed
+        self.validation_batches = batches(validation, task, 4 * plan.batch_size, plan.bucket, torch.Generator())
+        self.padding_share = 0.0
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Draw and batch the examples of the trainer's current epoch."""
+        assert self.trainer is not None
+        generator = torch.Generator().manual_seed(derived_seed(self.seed, self.trainer.current_epoch, "draw"))
+        examples = self.task.draw(self.train_examples, generator)
+        grouped = batches(examples, self.task, self.plan.batch_size, self.plan.bucket, generator)
+        self.padding_share = padding_share(grouped, self.task)
+        return DataLoader(grouped, batch_size=None, collate_fn=self.task.collate)  # type: ignore[arg-type]
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Batch the validation examples, always alike."""
+        return DataLoader(self.validation_batches, batch_size=None, collate_fn=self.task.collate)  # type: ignore[arg-type]
+
+
+class Epochs(Callback):
+    """Seed each epoch, log its share of padding, count seconds across resumptions, and say where the training is."""
+
+    def __init__(self, label: str, seed: int) -> None:
+        self.label, self.seed = label, seed
+        self.seconds = 0.0
+        self.epochs = 0
+        self.since = time.monotonic()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
+        """Seed the epoch."""
+        seed_everything(self.seed, trainer.current_epoch)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
+        """Log, count and tell."""
+        task.log("padding_share", trainer.datamodule.padding_share)  # type: ignore[attr-defined]
+        elapsed = time.monotonic()
+        self.seconds, self.since = self.seconds + elapsed - self.since, elapsed
+        self.epochs = trainer.current_epoch + 1
+        if not sys.stderr.isatty():
+            shown = ("training_loss", "validation_loss", task.monitor)
+            scores = {name: float(trainer.callback_metrics[name]) for name in shown if name in trainer.callback_metrics}
+            figures = "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
+            print(f"{self.label}  epoch {self.epochs}/{trainer.max_epochs}  {figures}  {self.seconds:.0f} s", flush=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give what a checkpoint keeps of this callback."""
+        return {"seconds": self.seconds, "epochs": self.epochs}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on counting from a checkpoint."""
+        self.seconds, self.epochs = state["seconds"], state["epochs"]
+
+
+def fit(
+    task: Task, train: list[Example], validation: list[Example], plan: Training, seed: int, folder: Path, label: str
+) -> dict[str, float]:
+    """Train ``task`` in place, keep what a resumption needs in ``folder``, and give {"seconds", "epochs"}.
+
+    The task ends with the weights of its best epoch on validation; ``folder``/learning_curve.csv has a row an epoch.
+    Call again with the same arguments after a kill, and it goes on from the last whole epoch.
+    """
+    task.plan = plan
+    epochs = Epochs(label, seed)
+    best = ModelCheckpoint(
+        dirpath=folder,
+        filename="best",
+        monitor=task.monitor,
+        mode=task.monitor_mode,
+        save_last=True,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+    callbacks: list[Callback] = [epochs]
+    if plan.patience:
+        callbacks.append(
+            EarlyStopping(task.monitor, mode=task.monitor_mode, patience=plan.patience, check_on_train_epoch_end=True)
+        )
+    last = folder / "last.ckpt"
+    logger = DVCLiveLogger(
+        dir=str(folder / "dvclive"), dvcyaml=False, save_dvc_exp=False, log_model=False, resume=last.exists()
+    )
+    trainer = pl.Trainer(
+        accelerator="auto",
+        devices=1,
+        max_epochs=plan.epochs,
+        callbacks=[*callbacks, best],
+        logger=logger,
+        deterministic="warn",
+        num_sanity_val_steps=0,
+        reload_dataloaders_every_n_epochs=1,
+        enable_model_summary=False,
+        enable_progress_bar=sys.stderr.isatty(),
+        use_distributed_sampler=False,
+    )
+    data = EpochBatches(task, train, validation, plan, seed)
+    trainer.fit(task, datamodule=data, ckpt_path=str(last) if last.exists() else None, weights_only=False)
+    state = torch.load(best.best_model_path, weights_only=False, map_location="cpu")["state_dict"]
+    task.load_state_dict(state)
+    task.cpu().eval()
+    write_curve(folder)
+    return {"seconds": round(epochs.seconds, 2), "epochs": epochs.epochs}
+
+
+def write_curve(folder: Path) -> None:
+    """Gather what DVCLive logged an epoch into learning_curve.csv: epoch (from 1), then a column a score."""
+    columns = {}
+    for path in sorted((folder / "dvclive" / "plots" / "metrics").glob("*.tsv")):
+        log = pd.read_csv(path, sep="\t").drop_duplicates("step", keep="last").set_index("step")
+        columns[path.stem] = log[path.stem]
+    curve = pd.DataFrame(columns).sort_index()
+    curve["epoch"] = curve["epoch"].astype(int) + 1
+    curve = curve.drop_duplicates("epoch", keep="last").set_index("epoch").round(6)
+    first = [name for name in ("training_loss", "validation_loss") if name in curve]
+    curve[[*first, *sorted(set(curve) - set(first))]].to_csv(folder / "learning_curve.csv", lineterminator="\n")
+

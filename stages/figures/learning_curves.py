@@ -1,0 +1,115 @@
+"""Learning curves: loss and other validation scores against epochs, a thin line a seed, dashed for training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+
+LABEL = 38  # pixels at least for the numbers at an axis, so that charts align
+LOG_FROM = 20  # a loss that falls by more than this factor is drawn on a logarithmic axis
+
+
+@dataclass(frozen=True)
+class Point:
+    """A value at the end of an epoch (counted from 1); ``series`` is a column of the curves file."""
+
+    epoch: int
+    seed: str
+    series: str
+    value: float
+
+
+@dataclass(frozen=True)
+class LossAxis:
+    """The loss axis that the experiments on one data set share: its range in nats, and whether it is logarithmic."""
+
+    low: float
+    high: float
+    logarithmic: bool
+
+
+def read(rows: Iterable[Mapping[str, str]]) -> list[Point]:
+    """Take training loss and validation scores from a curves file; an empty cell, NaN or infinity is left out.
+
+    Raises ValueError where a cell is no number, KeyError where epoch or seed is missing.
+    """
+    points = [
+        Point(int(row["epoch"]), row["seed"], series, float(value))
+        for row in rows
+        for series, value in row.items()
+        if value and (series == "training_loss" or series.startswith("validation_"))
+    ]
+    return [point for point in points if math.isfinite(point.value)]
+
+
+def loss_axis(curves: Iterable[Sequence[Point]]) -> LossAxis:
+    """Give the axis that holds the losses of all ``curves``."""
+    losses = [point.value for points in curves for point in points if point.series.endswith("_loss")] or [0.0, 1.0]
+    low, high = min(losses), max(losses)
+    logarithmic = low > 0 and high / low > LOG_FROM
+    return LossAxis(low if logarithmic else min(low, 0.0), high, logarithmic)
+
+
+def loss_chart(points: Sequence[Point], colour: str, axis: LossAxis, title: str = "", width: int = 225) -> Any:
+    """Draw an experiment's loss on training and validation data; epochs run to the right."""
+    losses = [point for point in points if point.series.endswith("_loss")]
+    scale = alt.Scale(type="log" if axis.logarithmic else "linear", domain=[axis.low, axis.high], nice=True)
+    unit = "loss (nats, log scale)" if axis.logarithmic else "loss (nats)"
+    return _lines(losses, colour, [title, unit] if title else [unit], scale, width, height=130)
+
+
+def chart(points: Sequence[Point], colour: str, axis: LossAxis) -> Any:
+    """Draw an experiment's loss and, under it, each further validation score."""
+    panels = [loss_chart(points, colour, axis)]
+    for series in dict.fromkeys(point.series for point in points if not point.series.endswith("_loss")):
+        mine = [point for point in points if point.series == series]
+        panels.append(_lines(mine, colour, [series.replace("_", " ")], alt.Scale(zero=False), width=225, height=70))
+    return alt.vconcat(*panels, spacing=8)
+
+
+def grid(charts: Sequence[Any], title: str, columns: int = 3) -> Any:
+    """Put the charts of several experiments side by side."""
+    heading = alt.TitleParams(title, fontSize=13, offset=12)
+    drawn = alt.concat(*charts, columns=columns, spacing=20, title=heading)
+    return drawn.resolve_scale(x="independent", y="independent")
+
+
+def _lines(points: Sequence[Point], colour: str, heading: list[str], scale: alt.Scale, width: int, height: int) -> Any:
+    data = [
+        {
+            "epoch": point.epoch,
+            "value": point.value,
+            "line": f"{point.series.replace('_', ' ')}, {point.seed.replace('_', ' ')}",
+            "training": point.series == "training_loss",
+        }
+        for point in points
+    ]
+    epochs = alt.Axis(tickCount=5, tickMinStep=1, format="d", labelFlush=False)
+    values = alt.Axis(tickCount=4, format="~r", minExtent=LABEL)
+    seeds = alt.Chart(alt.InlineData(values=data)).mark_line(
+        color=colour, strokeWidth=1.3, point=alt.OverlayMarkDef(color=colour, size=12) if _single(points) else False
+    )
+    return seeds.encode(
+        x=alt.X("epoch:Q", title="epoch", scale=alt.Scale(zero=False, nice=False), axis=epochs),
+        y=alt.Y("value:Q", title=None, scale=scale, axis=values),
+        detail="line:N",
+        strokeDash=alt.condition("datum.training", alt.value([3, 3]), alt.value([1, 0])),
+        opacity=alt.condition("datum.training", alt.value(0.6), alt.value(0.9)),
+        description="line:N",
+    ).properties(width=width, height=height, title=_title(heading))
+
+
+def _title(lines: list[str]) -> alt.TitleParams:
+    """Set the last line plain, and what is before it as a heading."""
+    if len(lines) == 1:
+        return alt.TitleParams(lines[0], offset=6, fontSize=11, fontWeight="normal")
+    return alt.TitleParams(lines[0], subtitle=lines[1], subtitleColor="var(--ink)", subtitleFontSize=11, offset=6)
+
+
+def _single(points: Sequence[Point]) -> bool:
+    """Say whether all points are of one epoch, where lines would not show."""
+    return len({point.epoch for point in points}) < 2

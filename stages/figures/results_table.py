@@ -1,0 +1,108 @@
+"""A table of metrics: a row an experiment, a column a metric, every figure as mean ± standard deviation over seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+Metrics = Mapping[str, Mapping[str, float]]  # metric to {"mean", "std", "seed_1", ...}
+
+NAMES = {"f1": "F1", "bleu": "BLEU", "chrf": "chrF"}
+POINTS = ("bleu", "chrf")  # 0 to 100, but no share of anything
+LOWER_IS_BETTER = ("error_rate", "malformed_rate")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A metric: its name in the metric files, how it is called and counted, and to how many decimals it is written.
+
+    ``unit`` is "%" for rates, and empty where the label already says what is counted.
+    """
+
+    metric: str
+    label: str
+    unit: str
+    lower_is_better: bool
+    decimals: int
+
+    @property
+    def heading(self) -> str:
+        """The label with its unit."""
+        return f"{self.label} ({self.unit})" if self.unit else self.label
+
+    @property
+    def better(self) -> str:
+        """Which way is better, in words."""
+        return "lower is better" if self.lower_is_better else "higher is better"
+
+    def write(self, value: float) -> str:
+        """Write a figure of this column."""
+        return f"{value:.{self.decimals}f}"
+
+    def spread(self, values: Mapping[str, float]) -> str:
+        """Write mean ± standard deviation."""
+        return f"{self.write(values['mean'])} ± {self.write(values['std'])}"
+
+    def best(self, rows: Sequence[Metrics]) -> float | None:
+        """Give the best mean, or None where there are not two to compare."""
+        means = [row[self.metric]["mean"] for row in rows if self.metric in row]
+        if len(means) < 2:
+            return None
+        return min(means) if self.lower_is_better else max(means)
+
+
+def columns(rows: Sequence[Metrics]) -> list[Column]:
+    """Give a column for each metric that a row has, in the order in which they come up."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return [column(name, [row[name] for row in rows if name in row], names) for name in names]
+
+
+def column(metric: str, values: Sequence[Mapping[str, float]], among: Sequence[str] = ()) -> Column:
+    """Describe ``metric``, whose figures are ``values``; ``among`` are the metrics that stand beside it."""
+    lower = metric.startswith("bits_") or any(name in metric for name in LOWER_IS_BETTER)
+    counted = metric.startswith("bits_") or any(name in metric.split("_") for name in POINTS)
+    most = 3 if counted else 2
+    return Column(metric, label(metric, among), "" if counted else "%", lower, _decimals(values, most))
+
+
+def label(metric: str, among: Sequence[str] = ()) -> str:
+    """Write a metric's name as words: "span F1", "bit error rate at 120", or "accuracy: one fact" beside "accuracy"."""
+    bases = [base for base in among if metric.startswith(f"{base}_")]
+    if bases:
+        base = max(bases, key=len)
+        return f"{label(base)}: {_words(metric.removeprefix(base).split('_'))}"
+    *words, last = metric.split("_")
+    return f"{_words(words)} at {last}" if words and last.isdigit() else _words([*words, last])
+
+
+def markdown(titles: Mapping[str, str], rows: Mapping[str, Metrics], parameters: Mapping[str, int]) -> str:
+    """Write the table as Markdown; each argument goes by the experiment's key."""
+    heads = columns(list(rows.values()))
+    arrows = [f"{head.heading} {'↓' if head.lower_is_better else '↑'}" for head in heads]
+    lines = [["Experiment", "Model", *arrows, "Parameters"], ["---", "---", *["---:"] * (len(heads) + 1)]]
+    for key, row in rows.items():
+        lines.append([f"`{key}`", titles[key], *(_cell(head, row, rows) for head in heads), f"{parameters[key]:,}"])
+    return "\n".join(f"| {' | '.join(_plain(cell) for cell in line)} |" for line in lines) + "\n"
+
+
+def _cell(head: Column, row: Metrics, rows: Mapping[str, Metrics]) -> str:
+    if head.metric not in row:
+        return "–"
+    text = head.spread(row[head.metric])
+    return f"**{text}**" if row[head.metric]["mean"] == head.best(list(rows.values())) else text
+
+
+def _plain(text: str) -> str:
+    """Keep ``text`` from being read as Markdown's cell ends or as HTML."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("\n", " ")
+
+
+def _words(words: Sequence[str]) -> str:
+    return " ".join(NAMES.get(word, word) for word in words if word)
+
+
+def _decimals(values: Sequence[Mapping[str, float]], most: int) -> int:
+    """Give 1 to ``most`` decimals, as many as the smallest mean needs for two significant digits."""
+    means = [abs(value["mean"]) for value in values if value["mean"]]
+    return min(most, max(1, 1 - math.floor(math.log10(min(means))))) if means else 1

@@ -1,0 +1,41 @@
+"""Accuracy: the share of examples whose prediction equals the target."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stages.core.errors import InputError
+from stages.core.params import settings
+
+
+@settings
+class Settings:
+    """``target``: the field with the right answer. ``by``: the field by whose values accuracy is also given, or none."""
+
+    target: str
+    by: str | None = None
+
+
+def score(records: list[dict[str, Any]], settings: Settings) -> dict[str, float]:
+    """Give "accuracy" in percent, and "accuracy_<value>" for every value of the field ``settings.by``, sorted.
+
+    A record's "prediction" is compared with its target. Raises InputError where there is no record, or one lacks a
+    field.
+    """
+    if not records:
+        raise InputError("there are no predictions to score; the test split should hold at least one example")
+    for field in ("prediction", settings.target, *([settings.by] if settings.by else [])):
+        for record in records:
+            if field not in record:
+                raise InputError(f"prediction {record.get('id')} has no field {field!r}, which accuracy compares")
+    scores = {"accuracy": _accuracy(records, settings.target)}
+    if settings.by:
+        for value in sorted({str(record[settings.by]) for record in records}):
+            mine = [record for record in records if str(record[settings.by]) == value]
+            scores[f"accuracy_{value}"] = _accuracy(mine, settings.target)
+    return scores
+
+
+def _accuracy(records: list[dict[str, Any]], target: str) -> float:
+    right = sum(bool(record["prediction"] == record[target]) for record in records)
+    return 100 * right / len(records)

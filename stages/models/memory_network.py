@@ -1,0 +1,127 @@
+"""End-to-end memory network (Sukhbaatar et al. 2015, "End-To-End Memory Networks").
+
+A story is a memory of sentences. The question's vector u looks for sentences that match it, adds what they hold, and
+looks again, a number of hops; the answer is read off the last u. Symbols and section numbers are the paper's.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pydantic
+import torch
+from torch import Tensor, nn
+
+from stages.core.batch import Padded
+from stages.core.params import settings
+
+
+@settings
+class Settings:
+    """``hops``: looks at the memory. ``embedding_size``: d. ``times``: rows of the temporal encoding; a sentence that
+    stands further back than that shares the last row. ``time_noise``: in training, the chance that an empty memory
+    follows a sentence. ``rectified``: share of the dimensions of u that pass a ReLU after each hop; the paper's model
+    for questions has none, that for language half (section 5). ``dropout``: in training, the share of the dimensions
+    of embedded sentences and questions that are set to 0.
+    """
+
+    hops: int = pydantic.Field(gt=0)
+    embedding_size: int = pydantic.Field(gt=0)
+    times: int = pydantic.Field(gt=0)
+    time_noise: float = pydantic.Field(ge=0, lt=1)
+    rectified: float = pydantic.Field(default=0.0, ge=0, le=1)
+    dropout: float = pydantic.Field(default=0.0, ge=0, lt=1)
+
+
+def build(settings: Settings, input_size: int) -> MemoryNetwork:
+    """Build the network for a vocabulary of ``input_size`` words."""
+    return MemoryNetwork(settings, input_size)
+
+
+class MemoryNetwork(nn.Module):
+    """Memory network with adjacent weights: A^(k+1) = C^k, B = A^1, W^T = C^K (section 2.2).
+
+    ``embedding`` (hop + 1, word, d) holds A^1, C^1, ..., C^K, and ``temporal`` (hop + 1, time, d) T_A^1, T_C^1, ...,
+    T_C^K (section 4.1).
+    """
+
+    def __init__(self, settings: Settings, input_size: int) -> None:
+        super().__init__()
+        tables, size = settings.hops + 1, settings.embedding_size
+        self.embedding = nn.Parameter(0.1 * torch.randn(tables, input_size, size))
+        self.temporal = nn.Parameter(0.1 * torch.randn(tables, settings.times, size))
+        self.time_noise = settings.time_noise
+        self.rectified = round(settings.rectified * size)
+        self.dropout = nn.Dropout(settings.dropout)
+
+    def forward(
+        self, sentences: Padded, story: Padded, question: Padded, linear: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Read the stories with the questions in mind.
+
+        ``sentences`` (unique, word) are the words of every sentence that stands somewhere in the batch, once each;
+        ``story`` (batch, sentence) are indices into them, at least one sentence a story; ``question`` (batch, word)
+        are words. ``linear`` leaves out the softmax of the attention ("linear start", section 4.2).
+
+        Gives the scores of every word of the vocabulary as the answer (batch, input_size), unnormalised, and the
+        attention p (batch, hop, sentence): each hop's weights sum to 1, unless ``linear``, and are 0 at padding.
+        """
+        u = self._embed(question, self.embedding[:1])[0]  # (batch, d)
+        # A memory is the sum of its sentence's row and its time's row. Inner products are taken once a row and picked
+        # for each story, so that no tensor of batch x sentence x d is needed.
+        rows = torch.cat([self._embed(sentences, self.embedding), self.temporal], dim=1)  # (hop + 1, row, d)
+        index = torch.cat([story.values, len(sentences.values) + self._times(story)], dim=1)  # (batch, 2 sentence)
+        attention = []
+        for now, after in pairwise(rows):
+            scores = (u @ now.T).gather(1, index).unflatten(1, (2, -1)).sum(dim=1)  # (batch, sentence)
+            p = scores.masked_fill(~story.mask, 0) if linear else masked_softmax(scores, story.mask)  # equation 1
+            o = p.new_zeros(len(p), len(after)).scatter_add(1, index, p.repeat(1, 2)) @ after  # equation 2
+            u = self._rectify(u + o)  # equation 4
+            attention.append(p)
+        return u @ self.embedding[-1].T, torch.stack(attention, dim=1)
+
+    def _embed(self, sentences: Padded, tables: Tensor) -> Tensor:
+        """Embed sentences (sentence, word) by each of ``tables`` (table, vocabulary, d): (table, sentence, d).
+
+        The sum over j of l_j * A x_j with l_kj = 1 + a_j b_k is two products with bags of words, which costs less than
+        looking up every word.
+        """
+        a, b = (factor.to(tables.dtype) for factor in position_encoding(sentences, tables.shape[-1]))
+        shape = (len(sentences.values), tables.shape[1])
+        counts = a.new_zeros(shape).scatter_add(1, sentences.values, sentences.mask.to(a))
+        placed = a.new_zeros(shape).scatter_add(1, sentences.values, a)
+        embedded: Tensor = self.dropout(counts @ tables + b * (placed @ tables))
+        return embedded
+
+    def _rectify(self, u: Tensor) -> Tensor:
+        """ReLU of the first ``rectified`` dimensions of u (batch, d)."""
+        return torch.cat([u[:, : self.rectified].relu(), u[:, self.rectified :]], dim=1) if self.rectified else u
+
+    def _times(self, story: Padded) -> Tensor:
+        """How far back each sentence stands, 0 for the last one, as rows of ``temporal`` (batch, sentence).
+
+        In training empty memories are strewn in at random ("random noise", section 4.2).
+        """
+        back = story.lengths[:, None] - 1 - torch.arange(story.values.shape[1], device=story.values.device)
+        if self.training and self.time_noise:
+            empty = (torch.rand(story.values.shape, device=back.device) < self.time_noise) & story.mask
+            back = back + empty.flip(1).cumsum(1).flip(1)
+        return back.clamp(0, self.temporal.shape[1] - 1)
+
+
+def position_encoding(sentences: Padded, size: int) -> tuple[Tensor, Tensor]:
+    """Factors a (sentence, word) and b (d,) of the position encoding l_kj = 1 + a_j b_k of section 4.1.
+
+    With word j of J and dimension k of d, both counted from 1, l_kj = 1 + 4 (j - (J+1)/2) (k - (d+1)/2) / (J d), the
+    form of the authors' code. a is 0 at padding.
+    """
+    j = torch.arange(1, sentences.values.shape[1] + 1, device=sentences.values.device)
+    k = torch.arange(1, size + 1, device=sentences.values.device)
+    lengths = sentences.lengths[:, None]
+    a = 4 * (j - (lengths + 1) / 2) / lengths
+    return a.masked_fill(~sentences.mask, 0), (k - (size + 1) / 2) / size
+
+
+def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
+    """Softmax of ``scores`` (batch, time) over the steps where ``mask`` is True; exactly 0 elsewhere."""
+    return scores.masked_fill(~mask, -torch.inf).softmax(dim=1)

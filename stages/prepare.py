@@ -1,0 +1,32 @@
+"""Prepare one real dataset: ``python -m stages.prepare DATASET``.
+
+Reads data/raw/<dataset>; writes data/prepared/<dataset>/ ({train,validation,test}.jsonl, arrays.safetensors where there
+are arrays, summary.json with every rejected record counted by reason).
+"""
+
+import argparse
+from pathlib import Path
+
+from stages.core import dataset, errors, files, params, roles
+
+
+def prepare(name: str, values: params.Dataset) -> None:
+    """Validate and split the raw data; the outputs appear when all is well."""
+    module = roles.load_role("dataset", name, f"datasets.{name}")
+    settings = params.read_settings(module.Settings, values.prepare, f"datasets.{name}.prepare")
+    prepared = module.prepare(Path("data/raw") / name, settings)
+    with files.whole_folder(Path("data/prepared") / name) as folder:
+        dataset.write_prepared(prepared, folder)
+    print(dataset.describe(prepared))
+
+
+def main() -> None:
+    """Parse the command line and prepare."""
+    parser = argparse.ArgumentParser(description="Prepare one real dataset.")
+    parser.add_argument("dataset", help="a key of datasets in params.yaml")
+    name = parser.parse_args().dataset
+    prepare(name, params.choose(name, params.load().datasets, "dataset"))
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,81 @@
+"""Train one experiment over its seeds: ``python -m stages.train EXPERIMENT``.
+
+Reads data/prepared/<dataset>; writes data/checkpoints/<experiment>/seed_<n>/ (model.safetensors, config.json,
+vocabulary.json, learning_curve.csv) and data/timings/<experiment>.json. A killed training goes on where it was when it
+is started again with the same settings, data and code: until it ends, its state lies in data/resume/<experiment>.
+"""
+
+import argparse
+import hashlib
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stages.core import artifact, dataset, errors, files, params, roles, trainer
+from stages.core.params import Experiment
+from stages.core.task import Training
+
+CHECKPOINTS, TIMINGS, RESUME = Path("data/checkpoints"), Path("data/timings"), Path("data/resume")
+
+
+def fingerprint(experiment: Experiment, data: Path) -> str:
+    """Hash all that decides the outcome: settings, prepared data, the loaded code of this package, torch's version."""
+    digest = hashlib.sha256(torch.__version__.encode())
+    digest.update(json.dumps([experiment.task, experiment.model, experiment.training, experiment.seeds]).encode())
+    code = [Path(module.__file__) for name, module in sys.modules.items() if name.startswith("stages.") and module.__file__]
+    for path in [*sorted(data.iterdir()), *sorted(code)]:
+        digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def train(name: str, experiment: Experiment) -> None:
+    """Train every seed in turn; the outputs appear when all are done."""
+    where = f"experiments.{name}"
+    module, settings = roles.load_part("task", experiment.task, f"{where}.task")
+    roles.load_part("model", experiment.model, f"{where}.model")
+    plan = params.read_settings(Training, experiment.training, f"{where}.training")
+    data = Path("data/prepared") / experiment.dataset
+    examples = {split: dataset.read_split(data, split) for split in ("train", "validation")}
+    arrays = dataset.read_arrays(data)
+    vocabularies = module.fit_vocabularies(examples["train"], settings)
+    config: dict[str, Any] = {"experiment": name, "dataset": experiment.dataset}
+    config |= {"task": experiment.task, "model": experiment.model, "training": experiment.training}
+    work = RESUME / name / fingerprint(experiment, data)
+    for seed in experiment.seeds:
+        folder = work / f"seed_{seed}"
+        if (folder / "timing.json").exists():
+            continue
+        trainer.seed_everything(seed)
+        task = artifact.build_task(config, vocabularies, where)
+        task.attach(arrays)
+        task.observe(examples["train"], arrays)
+        label = f"{name}  seed {seed} of {experiment.seeds}"
+        timing = trainer.fit(task, examples["train"], examples["validation"], plan, seed, folder / "state", label)
+        artifact.save(folder / "model", task, config | {"seed": seed})
+        shutil.copy(folder / "state" / "learning_curve.csv", folder / "model")
+        files.write_json(folder / "timing.json", timing)
+        shutil.rmtree(folder / "state")
+    with files.whole_folder(CHECKPOINTS / name) as out:
+        for seed in experiment.seeds:
+            shutil.copytree(work / f"seed_{seed}" / "model", out / f"seed_{seed}")
+    timings = {f"seed_{seed}": files.read_json(work / f"seed_{seed}" / "timing.json") for seed in experiment.seeds}
+    files.write_json(TIMINGS / f"{name}.json", timings)
+    shutil.rmtree(RESUME / name)
+
+
+def main() -> None:
+    """Parse the command line and train."""
+    parser = argparse.ArgumentParser(description="Train one experiment over its seeds.")
+    parser.add_argument("experiment", help="a key of experiments in params.yaml")
+    name = parser.parse_args().experiment
+    experiment = params.choose(name, params.load().experiments, "experiment")
+    trainer.prepare_process()
+    train(name, experiment)
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,232 @@
+"""The Neural Turing Machine: addressing by hand, the backward pass against autograd, state, padding, extremes."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from stages.models.neural_turing_machine import (
+    Emitted,
+    NeuralTuringMachine,
+    Settings,
+    State,
+    addressed,
+    build,
+    content_weights,
+    sharpened,
+    shifted,
+    written,
+)
+
+KINDS = [
+    {"controller": controller, "read_heads": read, "write_heads": write}
+    for controller in ("feedforward", "lstm")
+    for read, write in ((1, 1), (2, 3))
+]
+
+
+def tiny(**changes: Any) -> NeuralTuringMachine:
+    """Make a model of 2 inputs in float64 whose parameters are large enough for every path to matter."""
+    torch.manual_seed(0)
+    model = build(Settings(**{"hidden": 4, "locations": 5, "width": 3, **changes}), 2).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.7)
+    return model
+
+
+def some_state(model: NeuralTuringMachine, batch: int) -> State:
+    """Make a state in which no two values are equal, with weights that sum to 1."""
+    memory, weights, output, cell = (torch.randn_like(part) for part in model.first_state(batch))
+    return State(memory, weights.softmax(-1), output, cell)
+
+
+def unrolled(model: NeuralTuringMachine, inputs: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, State]:
+    """Run the steps one by one, with autograd."""
+    outputs, states = zip(*model.walk(inputs, lengths, state), strict=True)
+    return torch.stack(outputs, 1), states[-1]
+
+
+def test_strong_content_addressing_picks_the_row() -> None:
+    memory = torch.eye(4)[None]
+    key = torch.tensor([[[0.0, 0.0, 5.0, 0.0]]])
+    weights = content_weights(memory, key, torch.full((1, 1, 1), 100.0))
+    assert torch.allclose(weights, torch.tensor([[[0.0, 0.0, 1.0, 0.0]]]), atol=1e-6)
+
+
+def test_content_addressing_by_hand() -> None:
+    memory = torch.tensor([[[1.0, 0.0], [3.0, 4.0]]])
+    weights = content_weights(memory, torch.tensor([[[2.0, 0.0]]]), torch.full((1, 1, 1), 5.0))
+    expected = torch.tensor([5 * 1.0, 5 * 0.6]).softmax(0)
+    assert torch.allclose(weights[0, 0], expected, atol=1e-6)
+
+
+def test_blank_locations_resemble_no_key() -> None:
+    memory = torch.full((1, 3, 4), 1e-6)
+    memory[0, 1] = -1
+    weights = content_weights(memory, torch.ones(1, 1, 4), torch.full((1, 1, 1), 2.0))
+    assert torch.allclose(weights[0, 0], torch.tensor([0.0, -2.0, 0.0]).softmax(0), atol=0.03)
+
+
+@pytest.mark.parametrize(("place", "expected"), [(0, [0.3, 0, 0, 0.7]), (1, [0.7, 0.3, 0, 0]), (2, [0, 0.7, 0.3, 0])])
+def test_shift_by_one_location_goes_round_the_memory(place: int, expected: list[float]) -> None:
+    weights = torch.tensor([[[0.7, 0.3, 0.0, 0.0]]])
+    assert torch.allclose(shifted(weights, torch.eye(3)[place][None, None]), torch.tensor([[expected]]))
+
+
+def test_mixed_shift_by_hand() -> None:
+    weights = torch.tensor([[[1.0, 0.0, 0.0, 0.0]]])
+    moved = shifted(weights, torch.tensor([[[0.1, 0.2, 0.7]]]))
+    assert torch.allclose(moved, torch.tensor([[[0.2, 0.7, 0.0, 0.1]]]))
+
+
+def test_sharpening_by_hand() -> None:
+    weights = torch.tensor([[[0.2, 0.7, 0.1, 0.0]]])
+    assert torch.allclose(sharpened(weights, torch.ones(1, 1, 1)), weights, atol=1e-5)
+    squared = torch.tensor([[[0.04, 0.49, 0.01, 0.0]]]) / 0.54
+    assert torch.allclose(sharpened(weights, torch.full((1, 1, 1), 2.0)), squared, atol=1e-5)
+    assert torch.allclose(sharpened(weights, torch.full((1, 1, 1), 500.0)), torch.tensor([[[0.0, 1.0, 0.0, 0.0]]]))
+
+
+def test_gate_chooses_between_content_and_the_weights_before() -> None:
+    memory, before = torch.eye(4)[None], torch.tensor([[[0.0, 0.0, 0.0, 1.0]]])
+    for gate, focus in ((1.0, 2), (0.0, 0)):
+        emitted = Emitted(
+            key=torch.tensor([[[0.0, 1.0, 0.0, 0.0]]]),
+            strength=torch.full((1, 1, 1), 100.0),
+            gate=torch.full((1, 1, 1), gate),
+            shift=torch.tensor([[[0.0, 0.0, 1.0]]]),
+            sharpening=torch.ones(1, 1, 1),
+            erase=torch.empty(1, 0, 4),
+            add=torch.empty(1, 0, 4),
+        )
+        weights = addressed(memory, before, emitted)
+        assert torch.allclose(weights[0, 0], torch.eye(4)[focus], atol=1e-4)
+
+
+def test_heads_erase_then_add_by_hand() -> None:
+    memory = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]])
+    weights = torch.tensor([[[1.0, 0.0], [0.5, 0.5]]])
+    erase, add = torch.tensor([[[1.0, 0.0], [1.0, 1.0]]]), torch.tensor([[[5.0, 6.0], [2.0, 0.0]]])
+    assert torch.allclose(written(memory, weights, erase, add), torch.tensor([[[6.0, 7.0], [2.5, 2.0]]]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("lengths", [[4, 4, 4], [4, 2, 0]])
+def test_backward_by_hand_equals_autograd(kind: dict[str, Any], lengths: list[int]) -> None:
+    model = tiny(**kind)
+    inputs = torch.randn(3, 4, 2, dtype=torch.float64, requires_grad=True)
+    state = State(*(part.requires_grad_() for part in some_state(model, 3)))
+    leaves = [inputs, *state, *(value for name, value in model.named_parameters() if name != "first_read")]
+    results = []
+    for run in (model, lambda *arguments: unrolled(model, *arguments)):
+        torch.manual_seed(1)
+        outputs, after = run(inputs, torch.tensor(lengths), state)
+        value = sum((part * torch.randn(part.shape, dtype=part.dtype)).sum() for part in (outputs, *after))
+        results.append((outputs, *after, *torch.autograd.grad(value, leaves)))
+    for fast, plain in zip(*results, strict=True):
+        assert torch.allclose(fast, plain, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("controller", ["feedforward", "lstm"])
+def test_backward_by_hand_passes_gradcheck(controller: str) -> None:
+    model = tiny(controller=controller, hidden=2, locations=3, width=2, write_heads=2)
+    inputs = torch.randn(2, 3, 2, dtype=torch.float64, requires_grad=True)
+    parameters = dict(model.named_parameters())
+
+    def run(inputs: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
+        arguments = (inputs, torch.tensor([3, 2]))
+        outputs, after = torch.func.functional_call(model, dict(zip(parameters, values, strict=True)), arguments)
+        return outputs, *after
+
+    assert torch.autograd.gradcheck(run, (inputs, *parameters.values()))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_step_by_step_equals_the_whole(kind: dict[str, Any]) -> None:
+    model = tiny(**kind)
+    inputs, one = torch.randn(2, 4, 2, dtype=torch.float64), torch.tensor([1, 1])
+    whole, after = model(inputs, torch.tensor([4, 4]))
+    state, outputs = None, []
+    for t in range(4):
+        output, state = model(inputs[:, t : t + 1], one, state)
+        outputs.append(output)
+    assert state is not None
+    assert torch.allclose(torch.cat(outputs, 1), whole)
+    for last, part in zip(state, after, strict=True):
+        assert torch.allclose(last, part)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("training", [True, False])
+def test_padding_and_batch_change_nothing(kind: dict[str, Any], training: bool) -> None:
+    model = tiny(**kind)
+    inputs, lengths = torch.randn(3, 6, 2, dtype=torch.float64), torch.tensor([6, 1, 4])
+    with torch.set_grad_enabled(training):
+        together, after = model(inputs, lengths)
+        for i, length in enumerate(lengths.tolist()):
+            alone, end = model(inputs[i : i + 1, :length], lengths[i : i + 1])
+            assert torch.allclose(together[i, :length], alone[0])
+            assert not together[i, length:].any()
+            for part, last in zip(after, end, strict=True):
+                assert torch.allclose(part[i], last[0])
+
+
+def test_padding_gives_no_gradient() -> None:
+    model = tiny()
+    inputs = torch.randn(2, 5, 2, dtype=torch.float64, requires_grad=True)
+    outputs, _ = model(inputs, torch.tensor([5, 2]))
+    outputs.square().sum().backward()
+    assert inputs.grad is not None
+    assert not inputs.grad[1, 2:].any() and inputs.grad[1, :2].all()
+
+
+def test_state_is_not_changed_in_place() -> None:
+    model = tiny()
+    state = some_state(model, 2)
+    before = State(*(part.clone() for part in state))
+    model(torch.randn(2, 3, 2, dtype=torch.float64), torch.tensor([3, 3]), state)
+    assert all(torch.equal(part, old) for part, old in zip(state, before, strict=True))
+
+
+@pytest.mark.parametrize("scale", [30.0, 1000.0])
+@pytest.mark.parametrize("controller", ["feedforward", "lstm"])
+def test_extreme_parameters_keep_everything_finite(scale: float, controller: str) -> None:
+    torch.manual_seed(0)
+    model = build(Settings(controller=controller, hidden=8, locations=6, width=4), 3)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=scale)
+    outputs, after = model(torch.randn(4, 12, 3), torch.full((4,), 12))
+    assert all(part.isfinite().all() for part in (outputs, *after))
+    sums = after.weights.sum(-1)
+    assert torch.allclose(sums, torch.ones_like(sums), atol=1e-4)
+    outputs.sum().backward()
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
+def test_zero_emission_keeps_gradients_finite() -> None:
+    model = build(Settings(hidden=4, locations=4, width=2), 2)
+    torch.nn.init.zeros_(model.emission.weight)
+    torch.nn.init.zeros_(model.emission.bias)
+    outputs, _ = model(torch.zeros(1, 3, 2), torch.tensor([3]))
+    outputs.sum().backward()
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
+def test_trace_shows_where_every_head_was() -> None:
+    model = tiny(read_heads=2)
+    inputs, lengths = torch.randn(2, 4, 2, dtype=torch.float64), torch.tensor([4, 4])
+    trace = model.trace(inputs, lengths)
+    assert trace.shape == (2, 4, 3, 5)
+    assert torch.allclose(trace.sum(-1), torch.ones(2, 4, 3, dtype=torch.float64), atol=1e-4)
+    assert torch.allclose(trace[:, -1], model(inputs, lengths)[1].weights)
+
+
+def test_heads_start_at_the_first_location_and_incline_to_walk_on() -> None:
+    torch.manual_seed(0)
+    model = build(Settings(locations=10, forward_bias=20.0), 2)
+    assert model.first_state(1).weights.argmax(-1).tolist() == [[0, 0]]
+    emitted = model.layout.split(model.layout.activate(model.emission(torch.zeros(1, 100))))
+    assert torch.allclose(emitted.shift, torch.tensor([0.0, 0.0, 1.0]).expand(1, 2, 3), atol=1e-6)

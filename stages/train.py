@@ -26,7 +26,9 @@ def fingerprint(experiment: Experiment, data: Path) -> str:
     """Hash all that decides the outcome: settings, prepared data, the loaded code of this package, torch's version."""
     digest = hashlib.sha256(torch.__version__.encode())
     digest.update(json.dumps([experiment.task, experiment.model, experiment.training, experiment.seeds]).encode())
-    code = [Path(module.__file__) for name, module in sys.modules.items() if name.startswith("stages.") and module.__file__]
+    code = [
+        Path(module.__file__) for name, module in sys.modules.items() if name.startswith("stages.") and module.__file__
+    ]
     for path in [*sorted(data.iterdir()), *sorted(code)]:
         digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:16]

@@ -221,6 +221,14 @@ def test_the_loss_is_the_mean_cross_entropy_and_an_unseen_answer_has_no_part_in_
     torch.testing.assert_close(with_odd, task.loss(task.collate(examples[1:]))[0])
 
 
+def test_only_answers_seen_in_training_are_scored_each_by_its_own_word(examples: list[Example]) -> None:
+    task = reading(examples).eval()
+    sentences, story, question = (task.collate(examples)[name] for name in ("sentences", "story", "question"))
+    scores, _ = task.model(sentences, story, question)
+    words = [task.words.index[label] for label in task.labels.symbols]
+    torch.testing.assert_close(task.log_probabilities(task.collate(examples)), scores[:, words].log_softmax(dim=1))
+
+
 def test_validation_accuracy_counts_each_example_once(examples: list[Example]) -> None:
     task = reading(examples).eval()
     answers = task.log_probabilities(task.collate(examples)).argmax(dim=1).tolist()

@@ -138,6 +138,12 @@ def test_no_story_is_in_two_splits_and_the_key_decides_the_split(prepared: Prepa
         assert all(split_of(example["key"], 20 / 400, 200 / 400) == split for example in prepared.splits[split])
 
 
+def test_a_story_that_comes_up_again_is_dropped() -> None:
+    # With so many stories of two sentences (4 x 4 x 6 x 6 x 4 x 4 of them, at most) some come up twice.
+    examples = every(stories.generate(small(kinds=["one_fact"], train=1800, validation=200, test=2000)))
+    assert len({tuple(example["story"]) for example in examples}) == len(examples) == 4000
+
+
 def test_answers_are_balanced(prepared: Prepared) -> None:
     for kind in stories.KINDS:
         answers = Counter(example["answer"] for example in every(prepared) if example["kind"] == kind)
@@ -192,6 +198,12 @@ def test_accuracy_is_the_share_of_right_predictions_by_kind_too() -> None:
     assert accuracy.score(records, accuracy.Settings(target="answer")) == {"accuracy": 50}
     by_kind = accuracy.score(records, accuracy.Settings(target="answer", by="kind"))
     assert by_kind == {"accuracy": 50, "accuracy_a": pytest.approx(100 / 3), "accuracy_b": 100}
+
+
+def test_the_order_of_the_scores_is_the_same_in_every_process() -> None:
+    records = [{"id": kind, "kind": kind, "answer": 1, "prediction": 1} for kind in "hbgadfce"]
+    names = list(accuracy.score(records, accuracy.Settings(target="answer", by="kind")))
+    assert names == ["accuracy", *(f"accuracy_{kind}" for kind in "abcdefgh")]
 
 
 def test_accuracy_names_what_is_missing() -> None:

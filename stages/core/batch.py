@@ -40,3 +40,15 @@ def pad(sequences: Sequence[Tensor], value: float = 0) -> Padded:
 def mask(lengths: Tensor, time: int) -> Tensor:
     """(batch, time) bool, True at the first ``lengths`` steps of each sequence."""
     return torch.arange(time, device=lengths.device) < lengths[:, None]
+
+
+def run_recurrent(
+    network: torch.nn.RNNBase, inputs: Tensor, lengths: Tensor, state: Tensor | tuple[Tensor, Tensor] | None
+) -> tuple[Tensor, Tensor | tuple[Tensor, Tensor]]:
+    """Run one of torch.nn's recurrent networks over padded ``inputs`` (batch, time, feature).
+
+    Gives outputs (batch, time, output) and the state after each sequence's own last step; padding changes neither.
+    """
+    packed = torch.nn.utils.rnn.pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
+    outputs, state = network(packed, state)
+    return torch.nn.utils.rnn.pad_packed_sequence(outputs, batch_first=True, total_length=inputs.shape[1])[0], state

@@ -65,7 +65,7 @@ def read_text(path: Path) -> str:
     except IsADirectoryError:
         raise InputError(f"{path} is a folder, not a file") from None
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8: byte {error.object[error.start]:#04x} at offset {error.start}") from None
+        raise InputError(f"{path} is not UTF-8: byte {error.object[error.start]:#04x} at {error.start}") from None
 
 
 def _parse(text: str, where: str) -> Any:

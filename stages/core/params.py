@@ -1,8 +1,9 @@
-"""``params.yaml``, read strictly: an unknown key, a wrong type or a value out of range is an error that names the key."""
+"""``params.yaml``, read strictly: an unknown key, a wrong type or a value out of range is an error naming the key."""
 
 import dataclasses
 import difflib
 import functools
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, dataclass_transform
@@ -22,13 +23,13 @@ T = TypeVar("T")
 def settings(cls: type[T]) -> type[T]:
     """Make ``cls`` a frozen, keyword-only dataclass whose values are checked (strict types, no unknown key)."""
     config = pydantic.ConfigDict(extra="forbid", strict=True)
-    return pydantic_dataclass(config=config, frozen=True, kw_only=True)(cls)
+    return pydantic_dataclass(config=config, frozen=True, kw_only=True)(cls)  # type: ignore[return-value]
 
 
 def read_settings(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     """Build the settings class ``cls`` from ``values``; ``where`` is the dotted key that an InputError names."""
     try:
-        return pydantic.TypeAdapter(cls).validate_python(dict(values))
+        return pydantic.TypeAdapter(cls).validate_json(json.dumps(dict(values), default=str))
     except pydantic.ValidationError as error:
         raise InputError(_sentence(cls, error.errors()[0], where)) from None
 

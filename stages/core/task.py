@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, ClassVar, Literal, TextIO
 
 import numpy as np
 import pydantic
@@ -49,10 +49,12 @@ class Task(pl.LightningModule):
     """A kind of problem: embedding, head and loss around a model.
 
     The best epoch is the one with the lowest (``monitor_mode`` "min") or highest ("max") ``monitor`` on validation.
+    ``decoder`` is the decoder, with its settings, of ``python -m stages.predict``.
     """
 
     monitor = "validation_loss"
     monitor_mode: Literal["min", "max"] = "min"
+    decoder: ClassVar[dict[str, Any]] = {"name": "argmax"}
 
     def __init__(self, vocabularies: dict[str, Vocabulary]) -> None:
         super().__init__()

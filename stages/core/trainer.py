@@ -32,7 +32,12 @@ def prepare_process() -> None:
     torch.set_num_threads(1)
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     logging.getLogger("dvclive").setLevel(logging.ERROR)
-    for advice in (".*does not have many workers.*", ".*LeafSpec.*", ".*log_every_n_steps.*", ".*Checkpoint directory.*"):
+    for advice in (
+        ".*does not have many workers.*",
+        ".*LeafSpec.*",
+        ".*log_every_n_steps.*",
+        ".*Checkpoint directory.*",
+    ):
         warnings.filterwarnings("ignore", advice)
 
 
@@ -124,10 +129,12 @@ class Epochs(Callback):
         self.seconds, self.since = self.seconds + elapsed - self.since, elapsed
         self.epochs = trainer.current_epoch + 1
         if not sys.stderr.isatty():
-            shown = ("training_loss", "validation_loss", task.monitor)
+            shown = ("training_loss", "validation_loss", str(task.monitor))
             scores = {name: float(trainer.callback_metrics[name]) for name in shown if name in trainer.callback_metrics}
             figures = "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
-            print(f"{self.label}  epoch {self.epochs}/{trainer.max_epochs}  {figures}  {self.seconds:.0f} s", flush=True)
+            print(
+                f"{self.label}  epoch {self.epochs}/{trainer.max_epochs}  {figures}  {self.seconds:.0f} s", flush=True
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """Give what a checkpoint keeps of this callback."""
@@ -198,5 +205,6 @@ def write_curve(folder: Path) -> None:
     curve["epoch"] = curve["epoch"].astype(int) + 1
     curve = curve.drop_duplicates("epoch", keep="last").set_index("epoch").round(6)
     first = [name for name in ("training_loss", "validation_loss") if name in curve]
-    curve[[*first, *sorted(set(curve) - set(first))]].to_csv(folder / "learning_curve.csv", lineterminator="\n")
-
+    curve[[*first, *sorted(map(str, set(curve) - set(first)))]].to_csv(
+        folder / "learning_curve.csv", lineterminator="\n"
+    )

@@ -232,7 +232,7 @@ def ask_whether(world: World) -> Asked | None:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of question: how to ask it, its stories' least and greatest length in sentences, and how often what happens.
+    """A kind of question: how to ask it, its stories' least and greatest length in sentences, how often what happens.
 
     ``ask`` gives None where the story so far allows no such question.
     """

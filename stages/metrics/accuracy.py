@@ -10,7 +10,7 @@ from stages.core.params import settings
 
 @settings
 class Settings:
-    """``target``: the field with the right answer. ``by``: the field by whose values accuracy is also given, or none."""
+    """``target``: the field with the right answer. ``by``: the field by whose values accuracy is also given."""
 
     target: str
     by: str | None = None

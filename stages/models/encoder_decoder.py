@@ -32,7 +32,8 @@ class Settings:
 
     ``hidden`` units a layer in the decoder, and ``encoder_hidden`` a layer and direction in the encoder (none: as many
     as in the decoder); ``attention`` "none" leaves the decoder with the encoder's last states alone, and
-    ``attention_size`` counts the hidden units of the additive energy; ``dropout`` falls on the encoder's outputs, between layers, and on what the model puts out.
+    ``attention_size`` counts the hidden units of the additive energy; ``dropout`` falls on the encoder's outputs,
+    between layers, and on what the model puts out.
     """
 
     cell: Literal["elman", "gru", "lstm"] = "gru"
@@ -48,8 +49,8 @@ class Settings:
 class Memory:
     """The encoded source, for the decoder to look at.
 
-    ``values`` (batch, source_time, 2 encoder_hidden), ``keys`` (batch, source_time, attention_size) their part of the energies,
-    ``mask`` (batch, source_time) bool, True at real steps.
+    ``values`` (batch, source_time, 2 encoder_hidden), ``keys`` (batch, source_time, attention_size) their part of the
+    energies, ``mask`` (batch, source_time) bool, True at real steps.
     """
 
     values: Tensor

@@ -41,7 +41,7 @@ class Settings:
     width: int = pydantic.Field(default=20, gt=0)
     read_heads: int = pydantic.Field(default=1, gt=0)
     write_heads: int = pydantic.Field(default=1, gt=0)
-    forward_bias: float = 2.0
+    forward_bias: float = 3.0
 
 
 class State(NamedTuple):

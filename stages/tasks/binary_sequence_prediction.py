@@ -59,6 +59,7 @@ class BinarySequencePrediction(Task):
     """
 
     monitor = "validation_bits_per_sequence"
+    decoder = {"name": "threshold"}
 
     def __init__(
         self, settings: Settings, vocabularies: dict[str, Vocabulary], build_model: Callable[[int], nn.Module]

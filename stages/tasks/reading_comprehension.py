@@ -58,6 +58,8 @@ class ReadingComprehension(Task):
 
     answer_words: Tensor
 
+    decoder = {"name": "argmax"}
+
     def __init__(self, settings: Settings, vocabularies: dict[str, Vocabulary], model: nn.Module) -> None:
         super().__init__(vocabularies)
         self.words, self.labels = vocabularies["words"], vocabularies["labels"]

@@ -58,6 +58,8 @@ def build(
 class SequenceClassification(Task):
     """Cross-entropy of the class. A batch holds "inputs" (batch, time), indices of steps, and "target" (batch,)."""
 
+    decoder = {"name": "argmax"}
+
     def __init__(self, settings: Settings, vocabularies: dict[str, Vocabulary], model: nn.Module) -> None:
         super().__init__(vocabularies)
         self.settings = settings

@@ -103,6 +103,8 @@ class SequenceToSequence(Task):
     symbol at its end, both indices.
     """
 
+    decoder = {"name": "beam_search"}
+
     def __init__(self, settings: Settings, vocabularies: dict[str, Vocabulary], model: nn.Module) -> None:
         super().__init__(vocabularies)
         self.settings = settings

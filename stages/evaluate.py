@@ -1,0 +1,87 @@
+"""Evaluate one trained experiment on its test data: ``python -m stages.evaluate EXPERIMENT``.
+
+Reads data/checkpoints/<experiment> and data/prepared/<dataset>; writes data/predictions/<experiment>/seed_<n>.jsonl
+(every test example with its target and prediction), data/metrics/<experiment>.json (mean, standard deviation over the
+seeds, and every seed's figure) and data/curves/<experiment>.csv (learning curves: a row an epoch and seed).
+"""
+
+import argparse
+import statistics
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pandas as pd
+import torch
+
+from stages.core import artifact, dataset, errors, files, params, roles
+from stages.core.dataset import Example
+from stages.core.params import Experiment
+from stages.core.task import Task
+
+CHECKPOINTS, PREDICTIONS = Path("data/checkpoints"), Path("data/predictions")
+METRICS, CURVES = Path("data/metrics"), Path("data/curves")
+BATCH = 64  # fixed, so that a batch's rounding is the same everywhere
+
+
+def predict(task: Task, examples: list[Example], decoder: ModuleType, settings: Any) -> list[dict[str, Any]]:
+    """Decode ``examples``, batched by length; gives a record (example and decoder's output) each, in order."""
+    order = sorted(range(len(examples)), key=lambda index: task.size(examples[index]))
+    records: dict[int, dict[str, Any]] = {}
+    with torch.inference_mode():
+        for start in range(0, len(order), BATCH):
+            chosen = order[start : start + BATCH]
+            batch = task.collate([examples[index] for index in chosen])
+            decoded = decoder.decode(task, batch, settings)
+            records |= {index: examples[index] | said for index, said in zip(chosen, decoded, strict=True)}
+    return [records[index] for index in range(len(examples))]
+
+
+def summarise(scores: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Turn {"seed_1": {metric: figure}} into {metric: {"mean", "std", "seed_1"}}; one seed has a deviation of 0."""
+    summary = {}
+    for metric in next(iter(scores.values())):
+        figures = {seed: round(values[metric], 6) for seed, values in scores.items()}
+        spread = statistics.stdev(figures.values()) if len(figures) > 1 else 0.0
+        summary[metric] = {"mean": round(statistics.mean(figures.values()), 6), "std": round(spread, 6), **figures}
+    return summary
+
+
+def evaluate(name: str, experiment: Experiment) -> None:
+    """Predict and score every seed; the outputs appear when all are done."""
+    where = f"experiments.{name}"
+    decoder, decoder_settings = roles.load_part("decoder", experiment.decoder, f"{where}.decoder")
+    metric, metric_settings = roles.load_part("metric", experiment.metric, f"{where}.metric")
+    data = Path("data/prepared") / experiment.dataset
+    examples, arrays = dataset.read_split(data, "test"), dataset.read_arrays(data)
+    scores, curves, parameters = {}, [], 0
+    with files.whole_folder(PREDICTIONS / name) as out:
+        for seed in experiment.seeds:
+            folder = CHECKPOINTS / name / f"seed_{seed}"
+            task = artifact.load(folder)
+            task.attach(arrays)
+            parameters = artifact.count_parameters(task)
+            records = predict(task, examples, decoder, decoder_settings)
+            scores[f"seed_{seed}"] = metric.score(records, metric_settings)
+            files.write_jsonl(out / f"seed_{seed}.jsonl", records)
+            curve = pd.read_csv(folder / "learning_curve.csv")
+            curve.insert(1, "seed", f"seed_{seed}")
+            curves.append(curve)
+            figures = "  ".join(f"{metric} {value:.2f}" for metric, value in scores[f"seed_{seed}"].items())
+            print(f"{name}  seed {seed}  {figures}", flush=True)
+    files.write_text(CURVES / f"{name}.csv", pd.concat(curves).to_csv(index=False, lineterminator="\n"))
+    files.write_json(METRICS / f"{name}.json", {**summarise(scores), "parameters": parameters})
+
+
+def main() -> None:
+    """Parse the command line and evaluate."""
+    parser = argparse.ArgumentParser(description="Evaluate one trained experiment on its test data.")
+    parser.add_argument("experiment", help="a key of experiments in params.yaml")
+    name = parser.parse_args().experiment
+    experiment = params.choose(name, params.load().experiments, "experiment")
+    torch.set_num_threads(1)
+    evaluate(name, experiment)
+
+
+if __name__ == "__main__":
+    errors.run(main)

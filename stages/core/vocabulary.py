@@ -1,14 +1,26 @@
-"""A two-way map between symbols and indices."""
+"""Text to symbols, and a two-way map between symbols and indices."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 PADDING = "<pad>"
 UNKNOWN = "<unk>"
 START = "<s>"
 STOP = "</s>"
+Unit = Literal["word", "character"]
+WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*|[^\w\s]|_")
+
+
+def tokens(text: str, unit: Unit) -> list[str]:
+    """Split ``text`` into lower-cased words and single punctuation marks, or into its characters as they are.
+
+    An apostrophe inside a word stays in it ("don't" is one token); white space separates words, and is a character.
+    """
+    return WORD.findall(text.lower()) if unit == "word" else list(text)
 
 
 class Vocabulary:

@@ -20,8 +20,7 @@ from stages.core.dataset import Example
 from stages.core.errors import InputError
 from stages.core.params import settings
 from stages.core.task import Batch, Task, read_lines
-from stages.core.text import tokens
-from stages.core.vocabulary import Vocabulary
+from stages.core.vocabulary import Vocabulary, tokens
 
 UNSEEN = -100  # the answer's index where it is unknown; such an example has no part in the loss
 

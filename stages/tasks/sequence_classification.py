@@ -16,8 +16,7 @@ from stages.core.dataset import Example
 from stages.core.errors import InputError
 from stages.core.params import settings
 from stages.core.task import Batch, Task, read_lines
-from stages.core.text import Unit, tokens
-from stages.core.vocabulary import PADDING, UNKNOWN, Vocabulary
+from stages.core.vocabulary import PADDING, UNKNOWN, Unit, Vocabulary, tokens
 
 UNSEEN = -100  # the class's index where it is unknown; such an example has no part in the loss
 Pooling = Literal["last", "mean", "max"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TextIO, cast
+from typing import Any, ClassVar, Protocol, TextIO, cast
 
 import pydantic
 import torch
@@ -21,8 +21,7 @@ from stages.core.batch import Padded, pad
 from stages.core.dataset import Example
 from stages.core.params import settings
 from stages.core.task import Batch, Task, read_lines
-from stages.core.text import Unit, tokens
-from stages.core.vocabulary import PADDING, START, STOP, UNKNOWN, Vocabulary
+from stages.core.vocabulary import PADDING, START, STOP, UNKNOWN, Unit, Vocabulary, tokens
 
 # Of a longer word the rest is left out: words of this many letters are rare.
 MOST_SUBWORDS = 14
@@ -32,8 +31,10 @@ MOST_SUBWORDS = 14
 class Settings:
     """How sentences become symbols and vectors.
 
-    ``source_least`` and ``target_least`` are how often a symbol must stand in training to be known; ``dropout`` falls
-    on the embeddings; ``label_smoothing`` is the share of the target's probability that is spread over all symbols.
+    ``source_least`` and ``target_least`` are how often a symbol must stand in training to be known; ``subword_least``
+    is how many training words must hold a character trigram for it to add to the vectors of all words that hold it,
+    known or not (none: no subwords); ``dropout`` falls on the embeddings; ``label_smoothing`` is the share of the
+    target's probability that is spread over all symbols.
     """
 
     source_unit: Unit = "word"
@@ -103,7 +104,7 @@ class SequenceToSequence(Task):
     symbol at its end, both indices.
     """
 
-    decoder = {"name": "beam_search"}
+    decoder: ClassVar[dict[str, Any]] = {"name": "beam_search"}
 
     def __init__(self, settings: Settings, vocabularies: dict[str, Vocabulary], model: nn.Module) -> None:
         super().__init__(vocabularies)

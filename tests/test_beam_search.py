@@ -142,6 +142,13 @@ def test_the_length_penalty_counts_in_the_stop_rule() -> None:
     assert decode(Scripted(table), batch_of(0.0), limits(2, 1.0))[0]["prediction"] == "11"
 
 
+def test_a_finished_hypothesis_keeps_its_place() -> None:
+    # "" finishes at once, which leaves one place: 12, the best of all by the penalty, is the second of two and goes.
+    table = {"": (0.5, 0.3, 0.2), "1": (0.01, 0.5, 0.49), "11": (0.9, 0.05, 0.05), "12": (0.99, 0.005, 0.005)}
+    assert decode(Scripted(table), batch_of(0.0), limits(2, 6.0))[0]["prediction"] == "11"
+    assert decode(Scripted(table), batch_of(0.0), limits(4, 6.0))[0]["prediction"] == "12"
+
+
 def test_the_search_ends_once_no_live_hypothesis_can_win() -> None:
     task = Scripted({"": (0.9, 0.05, 0.05)})
     decode(task, batch_of(0.0), limits(2))

@@ -15,9 +15,9 @@ Split: messages whose English sides are near-identical form a group, and a group
 near-identical where the Jaccard index of their sets of character trigrams is at least ``near_duplicate`` (Broder 1997,
 counted exactly); letters are lower-cased, numbers are one sign, punctuation goes. Groups are connected components, so
 they may chain. At 0.65 the largest of 13,429 groups holds 157 of 16,277 English sides, a tenth of a test split; at 0.7
-91, at 0.6 354, at 0.55 568, at 0.5 1,581, at 0.45 4,131. So 0.65 is the strictest that keeps a split from being mostly
-one group. The key is the group's first member in the order of ``packages``: data added at the end move an old example
-only where they join two groups.
+91, at 0.6 354, at 0.55 568, at 0.5 1,581, at 0.45 4,131. So 0.65 is the lowest at which no group can fill more than
+a tenth of a split. The key is the group's first member in the order of ``packages``: data added at the end move an old
+example only where they join two groups.
 
 An example of validation or test says its ``similarity`` to training: the highest word-level fuzzy match of its English
 side, 1 - (Levenshtein distance in words) / (words of the longer side), as translation memories use it.

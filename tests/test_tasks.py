@@ -1,0 +1,181 @@
+"""Slot filling and CTC: each task learns one batch by heart, and refuses bad input with a sentence."""
+
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from stages.core import trainer
+from stages.core.errors import InputError
+from stages.core.task import Task, Training, build_optimizer
+from stages.decoding import argmax, best_path
+from stages.metrics import span_f1, token_error_rate
+from stages.models import lstm
+from stages.tasks import connectionist_temporal_classification as ctc
+from stages.tasks import sequence_labelling
+
+SLOTS = [
+    {"id": "a", "key": "a", "tokens": ["12", "Old", "Mill"], "tags": ["B-Number", "B-Street", "I-Street"]},
+    {"id": "b", "key": "b", "tokens": ["Old", "Town"], "tags": ["B-Place", "I-Place"]},
+    {"id": "c", "key": "c", "tokens": ["7"], "tags": ["B-Number"]},
+]
+
+
+def slots_task() -> Task:
+    torch.manual_seed(1)
+    settings = sequence_labelling.Settings(embedding=8, character_filters=6, dropout=0.0, word_dropout=0.0)
+    vocabularies = sequence_labelling.fit_vocabularies(SLOTS, settings)
+    model = lstm.Settings(hidden=8, bidirectional=True)
+    return sequence_labelling.build(settings, vocabularies, lambda size: lstm.build(model, size))
+
+
+def speech_task() -> tuple[Task, list[dict]]:
+    torch.manual_seed(1)
+    settings = ctc.Settings(noise=0.0, dropout=0.0, strings=4, longest=2)
+    singles = [{"id": str(r), "recordings": [r], "digits": [r % 3]} for r in range(6)]
+    vocabularies = ctc.fit_vocabularies(singles, settings)
+    task = ctc.build(
+        settings, vocabularies, lambda size: lstm.build(lstm.Settings(hidden=16, bidirectional=True), size)
+    )
+    features = np.random.default_rng(1).normal(size=(6 * 9, 13)).astype(np.float32)
+    task.attach({"features": features, "offsets": np.arange(7) * 9})
+    task.observe(singles, {})
+    strings = [{"id": f"{a}+{b}", "recordings": [a, b], "digits": [a % 3, b % 3]} for a, b in ((0, 1), (3, 0), (2, 4))]
+    return task, strings
+
+
+def learn(task: Task, examples: list[dict], updates: int) -> tuple[float, float]:
+    """The loss of ``examples`` before and after ``updates``."""
+    optimizer = build_optimizer(task, Training(learning_rate=0.03, batch_size=4, epochs=1, clip_norm=1.0))
+    batch = task.collate(examples)
+    first = last = math.nan
+    for update in range(updates):
+        optimizer.zero_grad()
+        loss, _ = task.loss(batch)
+        loss.backward()
+        optimizer.step()
+        first, last = (loss.item() if update == 0 else first), loss.item()
+    task.eval()
+    return first, last
+
+
+def test_slot_filling_learns_a_batch_by_heart() -> None:
+    task = slots_task()
+    before, after = learn(task, SLOTS, 60)
+    assert before > 1.0 and after < 0.05
+    decoded = argmax.decode(task, task.collate(SLOTS), argmax.Settings())
+    assert [item["prediction"] for item in decoded] == [example["tags"] for example in SLOTS]
+
+
+def test_ctc_learns_a_batch_by_heart() -> None:
+    task, strings = speech_task()
+    before, after = learn(task, strings, 80)
+    assert before > 1.0 and after < 0.1
+    decoded = best_path.decode(task, task.collate(strings), best_path.Settings())
+    assert [item["prediction"] for item in decoded] == [example["digits"] for example in strings]
+
+
+def test_a_sequence_alone_equals_itself_in_a_batch() -> None:
+    task = slots_task().eval()
+    together = task.log_probabilities(task.collate(SLOTS))
+    for row, example in enumerate(SLOTS):
+        alone = task.log_probabilities(task.collate([example]))
+        torch.testing.assert_close(together[row, : len(example["tokens"])], alone[0])
+
+
+def test_the_character_network_ignores_padding() -> None:
+    task = slots_task().eval()
+    characters = torch.tensor([[2, 3, 0, 0]])
+    torch.testing.assert_close(task.characters(characters), task.characters(characters[:, :2]))
+
+
+def test_fresh_strings_differ_by_epoch_and_repeat_by_seed() -> None:
+    task, _ = speech_task()
+    singles = [{"id": str(r), "recordings": [r], "digits": [r % 3]} for r in range(6)]
+    draw = lambda seed: task.draw(singles, torch.Generator().manual_seed(seed))
+    assert draw(1) == draw(1) and draw(1) != draw(2)
+
+
+def test_a_transcript_longer_than_its_frames_allow_is_named() -> None:
+    task, _ = speech_task()
+    with pytest.raises(
+        InputError, match="x has 2 steps, too few for CTC: its 2 symbols with 1 equal neighbours need 3"
+    ):
+        task.collate([{"id": "x", "features": np.zeros((6, 13)), "digits": [1, 1]}])
+
+
+def test_best_path_merges_repeats_and_then_drops_nulls() -> None:
+    assert best_path.collapse([0, 1, 1, 0, 1, 2, 2, 0]) == [1, 1, 2]
+
+
+@pytest.mark.parametrize("text", ["", " \n\n"])
+def test_empty_text_is_an_error(text: str) -> None:
+    with pytest.raises(InputError, match="is empty"):
+        slots_task().read_input(io.StringIO(text))
+
+
+@pytest.mark.parametrize("array", [np.zeros((0, 13)), np.zeros((4, 12)), np.zeros(13), np.full((4, 13), np.nan)])
+def test_mfccs_of_another_form_are_an_error(tmp_path: Path, array: np.ndarray) -> None:
+    np.save(tmp_path / "x.npy", array)
+    with pytest.raises(InputError, match=r"x\.npy, array x"):
+        speech_task()[0].read_input(tmp_path / "x.npy")
+
+
+def test_a_file_that_is_no_array_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "x.npy").write_text("hello")
+    with pytest.raises(InputError, match="is no .npy or .npz file of MFCCs"):
+        speech_task()[0].read_input(tmp_path / "x.npy")
+
+
+def test_span_f1_counts_whole_spans() -> None:
+    records = [{"tags": ["B-A", "I-A", "B-B"], "prediction": ["B-A", "I-A", "B-A"]}]
+    scores = span_f1.score(records, span_f1.Settings())
+    assert scores["span_f1"] == pytest.approx(50.0) and scores["accuracy"] == pytest.approx(200 / 3)
+
+
+def test_token_error_rate_counts_edits_over_target_tokens() -> None:
+    records = [{"digits": [1, 2, 3], "prediction": [1, 3]}, {"digits": [4], "prediction": [4]}]
+    scores = token_error_rate.score(records, token_error_rate.Settings())
+    assert scores == {"token_error_rate": 25.0, "exact_match": 50.0}
+
+
+def test_a_killed_training_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    plan = Training(learning_rate=0.01, schedule="linear", batch_size=2, epochs=4, clip_norm=1.0)
+
+    class Killed(Exception):
+        pass
+
+    def fit(folder: Path, kill_in_epoch: int | None) -> dict[str, torch.Tensor]:
+        trainer.seed_everything(7)
+        task = slots_task()
+        plain = task.draw
+
+        def draw(examples: list, generator: torch.Generator) -> list:
+            if task.current_epoch == kill_in_epoch:
+                raise Killed
+            return plain(examples, generator)
+
+        task.draw = draw
+        trainer.fit(task, SLOTS, SLOTS, plan, 7, folder, "test")
+        return task.state_dict()
+
+    whole = fit(tmp_path / "whole", None)
+    with pytest.raises(Killed):
+        fit(tmp_path / "killed", 2)
+    resumed = fit(tmp_path / "killed", None)
+    for name, value in whole.items():
+        assert torch.equal(value, resumed[name]), name
+    curves = [(tmp_path / folder / "learning_curve.csv").read_bytes() for folder in ("whole", "killed")]
+    assert curves[0] == curves[1]
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_norm(tmp_path: Path) -> None:
+    task = slots_task()
+    with torch.no_grad():
+        task.head.weight.fill_(math.nan)
+    plan = Training(learning_rate=0.01, batch_size=2, epochs=1, clip_norm=1.0)
+    with pytest.raises(InputError, match=r"epoch 1, update 1: the loss is nan and the gradient's norm nan"):
+        trainer.fit(task, SLOTS, SLOTS, plan, 1, tmp_path, "test")

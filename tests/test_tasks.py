@@ -37,6 +37,7 @@ def speech_task() -> tuple[Task, list[dict]]:
     settings = ctc.Settings(noise=0.0, dropout=0.0, strings=4, longest=2)
     singles = [{"id": str(r), "recordings": [r], "digits": [r % 3]} for r in range(6)]
     vocabularies = ctc.fit_vocabularies(singles, settings)
+    model = lstm.Settings(hidden=16, bidirectional=True)
     task = ctc.build(
         settings, vocabularies, lambda size: lstm.build(lstm.Settings(hidden=16, bidirectional=True), size)
     )
@@ -101,9 +102,7 @@ def test_fresh_strings_differ_by_epoch_and_repeat_by_seed() -> None:
 
 def test_a_transcript_longer_than_its_frames_allow_is_named() -> None:
     task, _ = speech_task()
-    with pytest.raises(
-        InputError, match="x has 2 steps, too few for CTC: its 2 symbols with 1 equal neighbours need 3"
-    ):
+    with pytest.raises(InputError, match=r"x has 2 steps, too few for CTC: its 2 symbols .* need 3"):
         task.collate([{"id": "x", "features": np.zeros((6, 13)), "digits": [1, 1]}])
 
 
@@ -126,7 +125,7 @@ def test_mfccs_of_another_form_are_an_error(tmp_path: Path, array: np.ndarray) -
 
 def test_a_file_that_is_no_array_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "x.npy").write_text("hello")
-    with pytest.raises(InputError, match="is no .npy or .npz file of MFCCs"):
+    with pytest.raises(InputError, match=r"is no \.npy or .npz file of MFCCs"):
         speech_task()[0].read_input(tmp_path / "x.npy")
 
 

@@ -38,9 +38,7 @@ def speech_task() -> tuple[Task, list[dict]]:
     singles = [{"id": str(r), "recordings": [r], "digits": [r % 3]} for r in range(6)]
     vocabularies = ctc.fit_vocabularies(singles, settings)
     model = lstm.Settings(hidden=16, bidirectional=True)
-    task = ctc.build(
-        settings, vocabularies, lambda size: lstm.build(lstm.Settings(hidden=16, bidirectional=True), size)
-    )
+    task = ctc.build(settings, vocabularies, lambda size: lstm.build(model, size))
     features = np.random.default_rng(1).normal(size=(6 * 9, 13)).astype(np.float32)
     task.attach({"features": features, "offsets": np.arange(7) * 9})
     task.observe(singles, {})

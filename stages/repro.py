@@ -85,6 +85,14 @@ def check_params(values: params.Params) -> None:
             _check_file(role, getattr(experiment, role).get("name"), f"{where}.{role}.name")
 
 
+def check_settings() -> None:
+    """Raise InputError where a setting is unknown or out of range; in a process of its own, for it loads torch."""
+    command = [sys.executable, "-m", "stages.check"]
+    checked = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    if checked.returncode:
+        raise InputError(checked.stderr.strip().removeprefix("error: "))
+
+
 def _check_file(role: str, name: Any, where: str) -> None:
     known = roles.names(role)
     if name not in known:
@@ -553,12 +561,15 @@ def reproduce(targets: Collection[str], jobs: int) -> None:
     if jobs < 1:
         raise InputError(f"--jobs is {jobs}; it should be 1 or more")
     since = time.monotonic()
-    check_params(params.load())
+    values = params.load()
+    check_params(values)
     with alone():
         graph = read_graph()
         upstream = choose_stages(graph.upstream, targets)
         urgency = longest_paths(upstream, expected_seconds(upstream, TIMINGS))
         schedule = Schedule(upstream, graph.changed, urgency)
+        if graph.changed & set(upstream) and values.experiments:
+            check_settings()
         try:
             with Signals() as signals, View(schedule, since, Console()) as view:
                 run_stages(schedule, jobs, view, signals)

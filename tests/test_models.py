@@ -1,7 +1,10 @@
 """The sequence models: padding changes nothing, steps equal the whole, each is the network that it says."""
 
+from types import ModuleType
+
 import pytest
 import torch
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from stages.core.batch import pad
 from stages.models import elman, feedforward, lstm
@@ -26,6 +29,23 @@ def test_padding_changes_nothing(name: str) -> None:
     for row, sequence in enumerate(sequences):
         alone, _ = model(sequence[None], torch.tensor([len(sequence)]))
         torch.testing.assert_close(outputs[row, : len(sequence)], alone[0])
+
+
+@pytest.mark.parametrize("kind", [lstm, elman])
+def test_deep_bidirectional_networks_equal_those_of_torch(kind: ModuleType) -> None:
+    torch.manual_seed(1)
+    model = kind.build(kind.Settings(hidden=5, layers=2, bidirectional=True), 3).double()
+    twin = (torch.nn.LSTM if kind is lstm else torch.nn.RNN)(3, 5, 2, batch_first=True, bidirectional=True).double()
+    with torch.no_grad():
+        for layer in range(2):
+            for cell, end in ((model.forwards[layer], ""), (model.backwards[layer], "_reverse")):
+                for name, parameter in cell.named_parameters():
+                    twin.get_parameter(f"{name[:-1]}{layer}{end}").copy_(parameter)
+    padded = pad([torch.randn(length, 3, dtype=torch.float64) for length in (4, 7, 1)])
+    packed = pack_padded_sequence(padded.values, padded.lengths, batch_first=True, enforce_sorted=False)
+    expected, _ = pad_packed_sequence(twin(packed)[0], batch_first=True)
+    outputs, _ = model(padded.values, padded.lengths)
+    torch.testing.assert_close(outputs, expected)
 
 
 @pytest.mark.parametrize("name", ["elman", "lstm", "feedforward"])
@@ -53,8 +73,8 @@ def test_a_linear_network_with_weights_of_one_gives_the_notes_outputs() -> None:
 
 
 def test_the_forget_gate_starts_open() -> None:
-    network = lstm.build(lstm.Settings(hidden=5, forget_bias=1.5), 3).network
-    total = (network.bias_ih_l0 + network.bias_hh_l0).view(4, 5)[1]
+    cell = lstm.build(lstm.Settings(hidden=5, forget_bias=1.5), 3).forwards[0]
+    total = (cell.bias_ih_l0 + cell.bias_hh_l0).view(4, 5)[1]
     assert total.tolist() == [1.5] * 5
 
 

@@ -45,7 +45,7 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
         load(tmp_path, values)
 
 
-@pytest.mark.parametrize("seeds", ["one", [], [1.5], ["1"]])
+@pytest.mark.parametrize("seeds", ["one", [], [1.5], ["1"], [1, 2, 1]])
 def test_a_wrong_type_is_an_error(tmp_path: Path, seeds: object) -> None:
     values = copy.deepcopy(REAL)
     values["experiments"]["slots_lstm"]["seeds"] = seeds

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -42,13 +42,59 @@ def mask(lengths: Tensor, time: int) -> Tensor:
     return torch.arange(time, device=lengths.device) < lengths[:, None]
 
 
-def run_recurrent(
-    network: torch.nn.RNNBase, inputs: Tensor, lengths: Tensor, state: Tensor | tuple[Tensor, Tensor] | None
-) -> tuple[Tensor, Tensor | tuple[Tensor, Tensor]]:
-    """Run one of torch.nn's recurrent networks over padded ``inputs`` (batch, time, feature).
+def reverse(values: Tensor, lengths: Tensor) -> Tensor:
+    """Turn the first ``lengths`` steps of each sequence of (batch, time, feature) round; padding stays at the end."""
+    time = torch.arange(values.shape[1], device=values.device)
+    source = torch.where(mask(lengths, values.shape[1]), lengths[:, None] - 1 - time, time)
+    return values.gather(1, source[..., None].expand_as(values))
 
-    Gives outputs (batch, time, output) and the state after each sequence's own last step; padding changes neither.
+
+# What a cell keeps between steps: h, and for the LSTM (h, c), each (1, batch, hidden).
+CellState = Tensor | tuple[Tensor, Tensor]
+
+
+class Recurrence(torch.nn.Module):
+    """A cell run over sequences in one or both directions, layer on layer (N6, N7).
+
+    ``make`` builds one layer in one direction from its number of input features, as ``torch.nn.LSTM`` with
+    ``batch_first`` does. The backward direction reads each sequence turned round, from its own last step; a layer's
+    output is that of both directions side by side, and ``dropout`` falls on it before the next layer.
     """
-    packed = torch.nn.utils.rnn.pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
-    outputs, state = network(packed, state)
-    return torch.nn.utils.rnn.pad_packed_sequence(outputs, batch_first=True, total_length=inputs.shape[1])[0], state
+
+    def __init__(
+        self,
+        make: Callable[[int], torch.nn.RNNBase],
+        input_size: int,
+        layers: int,
+        bidirectional: bool,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.forwards, self.backwards = torch.nn.ModuleList(), torch.nn.ModuleList()
+        self.output_size = input_size
+        for _ in range(layers):
+            cells = [make(self.output_size) for _ in range(2 if bidirectional else 1)]
+            self.forwards.append(cells[0])
+            self.backwards.extend(cells[1:])
+            self.output_size = sum(cell.hidden_size for cell in cells)
+        self.dropout = torch.nn.Dropout(dropout)
+
+    def forward(
+        self, inputs: Tensor, lengths: Tensor, state: list[CellState] | None = None
+    ) -> tuple[Tensor, list[CellState]]:
+        """(batch, time, input) -> outputs (batch, time, output_size), 0 at padding, and the state to go on from.
+
+        The state is that of each layer's forward cell after the last column, so a caller goes on from it only where no
+        sequence ends before. Outputs at real steps do not depend on padding: a forward cell comes to it after them, and
+        a backward cell reads it after them too.
+        """
+        states: list[CellState] = []
+        outputs = inputs
+        for layer, forwards in enumerate(self.forwards):
+            below = outputs if layer == 0 else self.dropout(outputs)
+            outputs, last = forwards(below, None if state is None else state[layer])
+            states.append(last)
+            if self.backwards:
+                turned, _ = self.backwards[layer](reverse(below, lengths))
+                outputs = torch.cat([outputs, reverse(turned, lengths)], dim=-1)
+        return outputs * mask(lengths, inputs.shape[1])[..., None], states

@@ -75,6 +75,13 @@ class Experiment:
     decoder: dict[str, Any]
     metric: dict[str, Any]
 
+    @pydantic.field_validator("seeds")
+    @classmethod
+    def _differ(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("a seed stands there twice, and would count twice in mean and spread")
+        return seeds
+
 
 @settings
 class Dataset:

@@ -163,7 +163,7 @@ def build_optimizer(module: torch.nn.Module, plan: Training) -> torch.optim.Opti
             weight_decay=plan.weight_decay,
         )
     kind = torch.optim.AdamW if plan.optimizer == "adamw" else torch.optim.Adam
-    return kind(parameters, lr=plan.learning_rate, weight_decay=plan.weight_decay)
+    return kind(parameters, lr=plan.learning_rate, weight_decay=plan.weight_decay, fused=True)
 
 
 def read_lines(source: Path | TextIO) -> list[str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 import pydantic
-from torch import Tensor, nn
+from torch import nn
 
-from stages.core.batch import run_recurrent
+from stages.core.batch import Recurrence
 from stages.core.params import settings
 
 
@@ -22,27 +22,17 @@ class Settings:
     dropout: float = pydantic.Field(default=0.0, ge=0, lt=1)
 
 
-class Elman(nn.Module):
-    """h_t = f(W x_t + U h_{t-1} + b), any number of layers, in one or both directions."""
+class Elman(Recurrence):
+    """h_t = f(W x_t + U h_{t-1} + b), any number of layers, in one or both directions.
+
+    Inputs (batch, time, input), outputs (batch, time, output_size); a layer's state is h (1, batch, hidden).
+    """
 
     def __init__(self, settings: Settings, input_size: int) -> None:
-        super().__init__()
-        self.network = nn.RNN(
-            input_size,
-            settings.hidden,
-            settings.layers,
-            nonlinearity=settings.nonlinearity,
-            batch_first=True,
-            dropout=settings.dropout,
-            bidirectional=settings.bidirectional,
-        )
-        self.output_size = settings.hidden * (2 if settings.bidirectional else 1)
+        def make(size: int) -> nn.RNN:
+            return nn.RNN(size, settings.hidden, nonlinearity=settings.nonlinearity, batch_first=True)
 
-    def forward(self, inputs: Tensor, lengths: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(batch, time, input) -> (batch, time, output_size) and the state (layers x directions, batch, hidden)."""
-        outputs, state = run_recurrent(self.network, inputs, lengths, state)  # type: ignore[assignment]
-        assert state is not None
-        return outputs, state
+        super().__init__(make, input_size, settings.layers, settings.bidirectional, settings.dropout)
 
 
 def build(settings: Settings, input_size: int) -> Elman:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import pydantic
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from stages.core.batch import run_recurrent
+from stages.core.batch import Recurrence
 from stages.core.params import settings
-
-State = tuple[Tensor, Tensor]
 
 
 @settings
@@ -23,35 +21,25 @@ class Settings:
     forget_bias: float = 1.0
 
 
-class LSTM(nn.Module):
-    """c_t = f_t c_{t-1} + i_t g_t, h_t = o_t tanh(c_t); any number of layers, in one or both directions."""
+class LSTM(Recurrence):
+    """c_t = f_t c_{t-1} + i_t g_t, h_t = o_t tanh(c_t); any number of layers, in one or both directions.
+
+    Inputs (batch, time, input), outputs (batch, time, output_size); a layer's state is (h, c), each (1, batch, hidden).
+    """
 
     def __init__(self, settings: Settings, input_size: int) -> None:
-        super().__init__()
-        self.network = nn.LSTM(
-            input_size,
-            settings.hidden,
-            settings.layers,
-            batch_first=True,
-            dropout=settings.dropout,
-            bidirectional=settings.bidirectional,
-        )
-        self.output_size = settings.hidden * (2 if settings.bidirectional else 1)
-        self._open_forget_gates(settings.forget_bias)
+        def make(size: int) -> nn.LSTM:
+            return _open_forget_gate(nn.LSTM(size, settings.hidden, batch_first=True), settings.forget_bias)
 
-    def _open_forget_gates(self, bias: float) -> None:
-        # torch.nn adds two biases (of the input and of the recurrent product), so only one carries the value.
-        with torch.no_grad():
-            for name, parameter in self.network.named_parameters():
-                if "bias" in name:
-                    gate = parameter.view(4, -1)[1]  # torch.nn's order: input, forget, cell, output
-                    gate.fill_(bias if "bias_ih" in name else 0.0)
+        super().__init__(make, input_size, settings.layers, settings.bidirectional, settings.dropout)
 
-    def forward(self, inputs: Tensor, lengths: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """(batch, time, input) -> (batch, time, output_size) and (h, c), each (layers x directions, batch, hidden)."""
-        outputs, state = run_recurrent(self.network, inputs, lengths, state)  # type: ignore[assignment]
-        assert state is not None
-        return outputs, state
+
+def _open_forget_gate(cell: nn.LSTM, bias: float) -> nn.LSTM:
+    # torch.nn adds two biases (of the input and of the recurrent product), so only one carries the value.
+    with torch.no_grad():
+        for name, value in (("bias_ih_l0", bias), ("bias_hh_l0", 0.0)):
+            cell.get_parameter(name).view(4, -1)[1] = value  # torch.nn's order: input, forget, cell, output
+    return cell
 
 
 def build(settings: Settings, input_size: int) -> LSTM:

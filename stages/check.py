@@ -1,0 +1,39 @@
+"""Check every setting of ``params.yaml`` against the code that reads it: ``python -m stages.check``.
+
+``python -m stages.repro`` does so before it runs anything, so that a slip in the last experiment does not wait for the
+others to be trained.
+"""
+
+from stages.core import errors, params, roles
+from stages.core.params import Experiment, Params
+from stages.core.task import Training
+
+
+def check(values: Params) -> None:
+    """Read all settings; raises InputError at the first that is wrong."""
+    for name, real in values.datasets.items():
+        module = roles.load_role("dataset", name, f"datasets.{name}")
+        params.read_settings(module.Settings, real.prepare, f"datasets.{name}.prepare")
+    for name, generated in values.generated.items():
+        module = roles.load_role("dataset", name, f"generated.{name}")
+        params.read_settings(module.Settings, generated, f"generated.{name}")
+    for name, experiment in values.experiments.items():
+        check_experiment(experiment, f"experiments.{name}")
+
+
+def check_experiment(experiment: Experiment, where: str) -> None:
+    """Read the settings of one experiment; ``where`` is its key."""
+    for role in ("task", "model", "decoder", "metric"):
+        roles.load_part(role, getattr(experiment, role), f"{where}.{role}")
+    params.read_settings(Training, experiment.training, f"{where}.training")
+
+
+def main() -> None:
+    """Check, and say so."""
+    values = params.load()
+    check(values)
+    print(f"{params.PARAMS}: all settings of {len(values.experiments)} experiments are known and in range")
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -189,8 +189,9 @@ def write(params: Params, folder: Path) -> list[Path]:
 
 
 def gather(params: Params) -> list[Wing]:
-    """Read the results of every experiment, and put them in wings and sections in the order of ``params.yaml``.
+    """Read the results of every experiment, and put them in wings and sections.
 
+    Wings come in the order of ``THEMES``, those it does not know after them, and all else in that of ``params.yaml``.
     Raises InputError where a file is missing or not as it should be.
     """
     themes: dict[str, Theme] = {}
@@ -201,6 +202,8 @@ def gather(params: Params) -> list[Wing]:
         themes.setdefault(theme.title, theme)
         wing = members.setdefault(theme.title, {})
         wing.setdefault(experiment.dataset, {})[key] = read_result(key, experiment)
+    known = list(dict.fromkeys(theme.title for theme in THEMES.values()))
+    members = dict(sorted(members.items(), key=lambda item: (*known, item[0]).index(item[0])))
     return [
         Wing(
             anchor=f"wing-{number}",

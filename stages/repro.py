@@ -88,7 +88,7 @@ def check_params(values: params.Params) -> None:
 def check_settings() -> None:
     """Raise InputError where a setting is unknown or out of range; in a process of its own, for it loads torch."""
     command = [sys.executable, "-m", "stages.check"]
-    checked = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
     if checked.returncode:
         raise InputError(checked.stderr.strip().removeprefix("error: "))
 

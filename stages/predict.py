@@ -8,6 +8,7 @@ sentences, one a line; a story, one sentence a line with the question last; bit 
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -16,24 +17,27 @@ from stages.core.errors import InputError
 from stages.core.task import Task
 
 
-def find_model(name: str) -> Path:
-    """Give the folder of the model that ``name`` names; raises InputError where there is none."""
+def find_model(name: str) -> tuple[Path, dict[str, Any] | None]:
+    """Give the folder of the model that ``name`` names, and the decoder that params.yaml gives it (none for a folder).
+
+    Raises InputError where there is no such experiment.
+    """
     if (Path(name) / "model.safetensors").is_file():
-        return Path(name)
+        return Path(name), None
     experiment = params.choose(name, params.load().experiments, "experiment")
-    return Path("data/checkpoints") / name / f"seed_{experiment.seeds[0]}"
+    return Path("data/checkpoints") / name / f"seed_{experiment.seeds[0]}", experiment.decoder
 
 
-def predict(task: Task, given: str) -> list[str]:
+def predict(task: Task, decoder: dict[str, Any], given: str) -> list[str]:
     """Read, decode and show each example of the input ``given`` (a path, or "-")."""
     if given != "-" and not Path(given).is_file():
         raise InputError(f"the input {given} is not a file")
     examples = task.read_input(sys.stdin if given == "-" else Path(given))
-    decoder, settings = roles.load_part("decoder", task.decoder, "the task's decoder")
+    module, settings = roles.load_part("decoder", decoder, "decoder")
     shown = []
     with torch.inference_mode():
         for example in examples:
-            said = decoder.decode(task, task.collate([example]), settings)[0]
+            said = module.decode(task, task.collate([example]), settings)[0]
             shown.append(task.present(example | said))
     return shown
 
@@ -45,7 +49,9 @@ def main() -> None:
     parser.add_argument("input", nargs="?", default="-", help="a file, or - for standard input")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    print("\n".join(predict(artifact.load(find_model(arguments.experiment)), arguments.input)))
+    folder, decoder = find_model(arguments.experiment)
+    task = artifact.load(folder)
+    print("\n".join(predict(task, decoder or task.decoder, arguments.input)))
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ class Task(pl.LightningModule):
     """A kind of problem: embedding, head and loss around a model.
 
     The best epoch is the one with the lowest (``monitor_mode`` "min") or highest ("max") ``monitor`` on validation.
-    ``decoder`` is the decoder, with its settings, of ``python -m stages.predict``.
+    ``decoder`` is the one, with its settings, that ``python -m stages.predict`` takes for a model by its folder.
     """
 
     monitor = "validation_loss"

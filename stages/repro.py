@@ -200,11 +200,15 @@ class Schedule:
     """Which stage is next, and what became of those before; it starts nothing itself."""
 
     def __init__(self, upstream: Mapping[str, set[str]], changed: set[str], urgency: Mapping[str, float]) -> None:
-        """Order ``upstream`` (stage -> the stages it needs); of those that may start, the most urgent is first."""
+        """Order ``upstream`` (stage -> the stages it needs).
+
+        Of those that may start, the most urgent is first, and of equally urgent ones that which ``upstream`` has first:
+        where no training has been timed, ``params.yaml`` gives their order.
+        """
         self.outcomes: dict[str, Outcome] = {}
         self._upstream = upstream
         self._changed = changed
-        self._urgency = urgency
+        self._urgency = {name: (urgency[name], -place) for place, name in enumerate(upstream)}
         self._ready: list[str] = []
         self._sorter = TopologicalSorter(upstream)
         self._sorter.prepare()
@@ -219,7 +223,7 @@ class Schedule:
         """Take the stage to start next; None where all that is left waits for running stages."""
         if not self._ready:
             return None
-        name = max(self._ready, key=lambda name: self._urgency[name])
+        name = max(self._ready, key=self._urgency.__getitem__)
         self._ready.remove(name)
         return name
 

@@ -332,6 +332,14 @@ def test_a_target_brings_what_it_needs_and_a_group_all_its_stages() -> None:
         repro.choose_stages(DIAMOND, ["xyz"])
 
 
+def test_of_equally_urgent_stages_the_first_starts_first() -> None:
+    upstream: dict[str, set[str]] = {"first": set(), "later": {"first"}, "last": set()}
+    schedule = Schedule(upstream, set(upstream), dict.fromkeys(upstream, 1.0))
+    assert schedule.pop() == "first"
+    schedule.finish("first", Outcome.RAN)
+    assert [schedule.pop(), schedule.pop()] == ["later", "last"]
+
+
 def test_the_longest_chain_starts_first(tmp_path: Path) -> None:
     upstream: dict[str, set[str]] = {"prepare@d": set(), "train@short": set(), "train@long": {"prepare@d"}}
     upstream["report"] = {"train@short", "train@long"}

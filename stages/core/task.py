@@ -60,7 +60,8 @@ class Task(pl.LightningModule):
         super().__init__()
         self.vocabularies = vocabularies
         self.plan: Training | None = None
-        self._last_loss = torch.tensor(0.0)
+        self._losses: list[tuple[float, int]] = []
+        self._norms: list[float] = []
 
     # What a task says about its data.
 
@@ -121,24 +122,33 @@ class Task(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """Compute and log the training loss."""
+        """Compute the training loss."""
         loss, items = self.loss(batch)
-        self.log("training_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=items, prog_bar=True)
-        self._last_loss = loss.detach()
+        self._losses.append((float(loss.detach()), items))
         return loss
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Clip the gradient by its global norm; raises InputError where loss or gradient is not finite."""
         assert self.plan is not None
         norm = float(torch.nn.utils.clip_grad_norm_(self.parameters(), self.plan.clip_norm))
-        loss = float(self._last_loss)
+        loss = self._losses[-1][0]
         if not (math.isfinite(norm) and math.isfinite(loss)):
             raise InputError(
                 f"training diverged at epoch {self.current_epoch + 1}, update {self.global_step + 1}: the loss is "
                 f"{loss:.4g} and the gradient's norm {norm:.4g}, where both must be finite; a lower "
                 "training.learning_rate or clip_norm may help"
             )
-        self.log("gradient_norm", norm, on_step=False, on_epoch=True, batch_size=1)
+        self._norms.append(norm)
+
+    def training_scores(self) -> dict[str, float]:
+        """Give the mean loss an item and the mean norm of the gradient an update, since the last call."""
+        items = sum(count for _, count in self._losses)
+        scores = {
+            "training_loss": sum(loss * count for loss, count in self._losses) / items,
+            "gradient_norm": sum(self._norms) / len(self._norms),
+        }
+        self._losses, self._norms = [], []
+        return scores
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Compute and log the validation loss."""

@@ -105,9 +105,10 @@ class SequenceLabelling(Task):
         words = pad([torch.tensor(self._words(text)) for text in texts])
         batch: Batch = {"words": words}
         if self.characters is not None:
-            alphabet = self.vocabularies["characters"]
-            spelled = [torch.tensor(alphabet.encode(token)) for text in texts for token in text]
-            batch["characters"] = nn.utils.rnn.pad_sequence(spelled, batch_first=True)  # (tokens, characters)
+            spelled = [self.vocabularies["characters"].encode(token) for text in texts for token in text]
+            longest = max(map(len, spelled))
+            padded = [[*letters, *[0] * (longest - len(letters))] for letters in spelled]
+            batch["characters"] = torch.tensor(padded)  # (tokens, characters)
         if "tags" in examples[0]:
             index = self.labels.index
             batch["tags"] = pad([torch.tensor([index.get(t, -100) for t in e["tags"]]) for e in examples], -100).values

@@ -56,14 +56,15 @@ CellState = Tensor | tuple[Tensor, Tensor]
 class Recurrence(torch.nn.Module):
     """A cell run over sequences in one or both directions, layer on layer (N6, N7).
 
-    ``make`` builds one layer in one direction from its number of input features, as ``torch.nn.LSTM`` with
-    ``batch_first`` does. The backward direction reads each sequence turned round, from its own last step; a layer's
-    output is that of both directions side by side, and ``dropout`` falls on it before the next layer.
+    ``make`` builds one layer in one direction from its number of input features: a module from inputs (batch, time,
+    feature) and state (or none) to outputs and state, with ``hidden_size``, as ``torch.nn.LSTM`` with ``batch_first``.
+    The backward direction reads each sequence turned round, from its own last step; a layer's output is that of both
+    directions side by side, and ``dropout`` falls on it before the next layer.
     """
 
     def __init__(
         self,
-        make: Callable[[int], torch.nn.RNNBase],
+        make: Callable[[int], torch.nn.Module],
         input_size: int,
         layers: int,
         bidirectional: bool,
@@ -76,7 +77,7 @@ class Recurrence(torch.nn.Module):
             cells = [make(self.output_size) for _ in range(2 if bidirectional else 1)]
             self.forwards.append(cells[0])
             self.backwards.extend(cells[1:])
-            self.output_size = sum(cell.hidden_size for cell in cells)
+            self.output_size = len(cells) * int(cells[0].hidden_size)  # type: ignore[arg-type]
         self.dropout = torch.nn.Dropout(dropout)
 
     def forward(

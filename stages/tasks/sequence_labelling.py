@@ -2,7 +2,8 @@
 
 A token is seen as a word vector and, optionally, as the maximum over a convolution of its characters' vectors (Ma and
 Hovy 2016). Digits count as 0 in words and characters; a word seen once in training is replaced by <unk> half of the
-time there, so that <unk> has a vector that means something.
+time there, so that <unk> has a vector that means something. The head is a softmax at each token, or a linear-chain
+conditional random field (Lafferty et al. 2001) over the whole sequence.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 import pydantic
 import torch
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 from stages.core.batch import Padded, pad
 from stages.core.dataset import Example
+from stages.core.errors import InputError
 from stages.core.params import settings
 from stages.core.task import Batch, Task, read_lines
 from stages.core.vocabulary import UNKNOWN, Vocabulary
@@ -27,8 +29,12 @@ from stages.core.vocabulary import UNKNOWN, Vocabulary
 
 @settings
 class Settings:
-    """Sizes in units. ``word_dropout``: the chance that a singleton becomes <unk>; ``character_filters`` 0: none."""
+    """Sizes in units. ``word_dropout``: the chance that a singleton becomes <unk>; ``character_filters`` 0: none.
 
+    ``head`` "crf" scores whole sequences of tags; it wants the decoder "viterbi".
+    """
+
+    head: Literal["softmax", "crf"] = "softmax"
     embedding: int = pydantic.Field(gt=0)
     character_embedding: int = pydantic.Field(default=25, gt=0)
     character_filters: int = pydantic.Field(default=0, ge=0)
@@ -72,8 +78,91 @@ class CharacterCNN(nn.Module):
         return filtered.masked_fill(padding, -torch.inf).amax(dim=2)
 
 
+class ConditionalRandomField(nn.Module):
+    """A linear-chain CRF over K tags: a path's score is the sum of its emissions and its transitions.
+
+    ``tags`` are BIO: an I- tag may only follow the B- or I- tag of its kind. Axes: batch, time, K. Emissions (batch,
+    time, K) are any real numbers, ``lengths`` (batch,) count real steps, and log-probabilities are in nats.
+    """
+
+    FORBIDDEN = -1e4  # a score that no sum of others makes up for, and that still has a gradient
+    forbidden: Tensor
+    forbidden_start: Tensor
+
+    def __init__(self, tags: list[str]) -> None:
+        super().__init__()
+        self.start, self.end = nn.Parameter(torch.zeros(len(tags))), nn.Parameter(torch.zeros(len(tags)))
+        self.transitions = nn.Parameter(torch.zeros(len(tags), len(tags)))  # from a row's tag to a column's
+        follows = [[not tag.startswith("I-") or last[1:] == tag[1:] for tag in tags] for last in tags]
+        begins = [not tag.startswith("I-") for tag in tags]
+        self.register_buffer("forbidden", self.FORBIDDEN * (~torch.tensor(follows)).float(), persistent=False)
+        self.register_buffer("forbidden_start", self.FORBIDDEN * (~torch.tensor(begins)).float(), persistent=False)
+
+    def _moves(self) -> Tensor:
+        return self.transitions + self.forbidden
+
+    def _forward(self, emissions: Tensor, lengths: Tensor) -> list[Tensor]:
+        """Give, a step, the log of the summed scores of all paths to each tag, (batch, K); it stays after the last."""
+        sums = [self.start + self.forbidden_start + emissions[:, 0]]
+        for t in range(1, emissions.shape[1]):
+            reached = torch.logsumexp(sums[-1][:, :, None] + self._moves(), dim=1) + emissions[:, t]
+            sums.append(torch.where((t < lengths)[:, None], reached, sums[-1]))
+        return sums
+
+    def log_partition(self, emissions: Tensor, lengths: Tensor) -> Tensor:
+        """Give the log of the summed exponential scores of all paths, (batch,), by the forward algorithm."""
+        return torch.logsumexp(self._forward(emissions, lengths)[-1] + self.end, dim=1)
+
+    def score(self, emissions: Tensor, lengths: Tensor, tags: Tensor) -> Tensor:
+        """Give the score of the path ``tags`` (batch, time), (batch,); tags at padding are any of the K."""
+        real = torch.arange(emissions.shape[1], device=lengths.device) < lengths[:, None]
+        emitted = emissions.gather(2, tags[..., None]).squeeze(2)
+        moved = self._moves()[tags[:, :-1], tags[:, 1:]]
+        last = tags.gather(1, lengths[:, None] - 1).squeeze(1)
+        ends = (self.start + self.forbidden_start)[tags[:, 0]] + self.end[last]
+        return (emitted * real).sum(1) + (moved * real[:, 1:]).sum(1) + ends
+
+    def log_marginals(self, emissions: Tensor, lengths: Tensor) -> Tensor:
+        """Give the log-probability of each tag at each step, (batch, time, K), by the forward-backward algorithm."""
+        before = self._forward(emissions, lengths)
+        after = [self.end.expand_as(before[0])]
+        for t in range(emissions.shape[1] - 1, 0, -1):
+            coming = torch.logsumexp(self._moves() + (emissions[:, t] + after[0])[:, None], dim=2)
+            after.insert(0, torch.where((t < lengths)[:, None], coming, after[0]))
+        joint = torch.stack(before, dim=1) + torch.stack(after, dim=1)
+        return joint - torch.logsumexp(joint, dim=2, keepdim=True)
+
+    def best_paths(self, emissions: Tensor, lengths: Tensor, n: int) -> list[list[tuple[float, list[int]]]]:
+        """Give the ``n`` best paths of each sequence, best first, with their log-probabilities (Viterbi algorithm).
+
+        At each step each tag keeps the ``n`` best paths to it; fewer come back where fewer are allowed.
+        """
+        batch, time, tags = emissions.shape
+        scores = emissions.new_full((batch, tags, n), 10 * self.FORBIDDEN)
+        scores[:, :, 0] = self.start + self.forbidden_start + emissions[:, 0]
+        origins = []
+        for t in range(1, time):
+            extended = (scores[..., None] + self._moves()[:, None]).flatten(1, 2)  # (batch, K x n, K)
+            kept, origin = extended.topk(n, dim=1)
+            reached = kept.transpose(1, 2) + emissions[:, t, :, None]
+            scores = torch.where((t < lengths)[:, None, None], reached, scores)
+            origins.append(origin.transpose(1, 2).flatten(1).tolist())  # of tag x n + rank: the same, a step before
+        totals, places = (scores + self.end[:, None]).flatten(1).topk(n)
+        log_probabilities = (totals - self.log_partition(emissions, lengths)[:, None]).tolist()
+        found: list[list[tuple[float, list[int]]]] = []
+        for row, length in enumerate(lengths.tolist()):
+            found.append([])
+            for log_probability, place in zip(log_probabilities[row], places[row].tolist(), strict=True):
+                path = [place]
+                for t in range(length - 2, -1, -1):
+                    path.insert(0, origins[t][row][path[0]])
+                if log_probability > self.FORBIDDEN / 2:
+                    found[-1].append((log_probability, [place // n for place in path]))
+        return found
+
+
 class SequenceLabelling(Task):
-    """Word (and character) vectors, a model, a linear layer and softmax at every token; monitored by span F1."""
+    """Word (and character) vectors, a model, a linear layer, and softmax or CRF; monitored by span F1."""
 
     monitor = "validation_span_f1"
     monitor_mode = "max"
@@ -93,6 +182,9 @@ class SequenceLabelling(Task):
         self.dropout = nn.Dropout(settings.dropout)
         self.model = build_model(size)
         self.head = nn.Linear(int(self.model.output_size), len(self.labels))  # type: ignore[arg-type]
+        self.field = ConditionalRandomField(self.labels.symbols) if settings.head == "crf" else None
+        if hasattr(self.model, "connect"):  # a model that feeds the output layer's distribution back (Jordan)
+            self.model.connect(self.head)  # type: ignore[operator]
         self.seen: list[tuple[list[list[str]], list[list[str]]]] = []
 
     def size(self, example: Example) -> int:
@@ -136,22 +228,46 @@ class SequenceLabelling(Task):
         return logits
 
     def log_probabilities(self, batch: Batch) -> Tensor:
-        """(batch, time, tags), in nats."""
+        """(batch, time, tags), in nats; those of a CRF are its marginals."""
+        words = batch["words"]
+        assert isinstance(words, Padded)
+        if self.field is not None:
+            return self.field.log_marginals(self.logits(batch), words.lengths)
         return self.logits(batch).log_softmax(dim=-1)
 
+    def best_paths(self, batch: Batch, n: int) -> list[list[tuple[float, list[int]]]]:
+        """Give the ``n`` most probable sequences of tags of each example, as (log-probability, tags)."""
+        words = batch["words"]
+        assert isinstance(words, Padded)
+        if self.field is None:
+            raise InputError("the decoder viterbi needs a model of whole sequences: set task.head to crf")
+        return self.field.best_paths(self.logits(batch), words.lengths, n)
+
     def loss(self, batch: Batch) -> tuple[Tensor, int]:
-        """Cross-entropy a token."""
+        """Cross-entropy a token; with a CRF, that of the whole sequence over its tokens.
+
+        Of a tag unseen in training, -100, a CRF knows nothing: such a sequence is left out.
+        """
         tags, words = batch["tags"], batch["words"]
         assert isinstance(tags, Tensor) and isinstance(words, Padded)
-        loss = nn.functional.cross_entropy(self.logits(batch).flatten(0, 1), tags.flatten(), ignore_index=-100)
-        return loss, int(words.lengths.sum())
+        logits = self.logits(batch)
+        if self.field is None:
+            loss = nn.functional.cross_entropy(logits.flatten(0, 1), tags.flatten(), ignore_index=-100)
+            return loss, int(words.lengths.sum())
+        known = ((tags >= 0) | ~words.mask).all(dim=1)
+        lengths, logits = words.lengths[known], logits[known]
+        nats = self.field.log_partition(logits, lengths) - self.field.score(logits, lengths, tags[known].clamp(min=0))
+        return nats.sum() / lengths.sum().clamp(min=1), int(lengths.sum())
 
     def validation_update(self, batch: Batch) -> None:
         """Note targets and most probable tags."""
         words, tags = batch["words"], batch["tags"]
         assert isinstance(words, Padded) and isinstance(tags, Tensor)
-        best = self.logits(batch).argmax(dim=-1)
-        rows = zip(tags.tolist(), best.tolist(), words.lengths.tolist(), strict=True)
+        if self.field is None:
+            best = self.logits(batch).argmax(dim=-1).tolist()
+        else:
+            best = [paths[0][1] for paths in self.best_paths(batch, 1)]
+        rows = zip(tags.tolist(), best, words.lengths.tolist(), strict=True)
         pairs = [([*target[:n]], [*guess[:n]]) for target, guess, n in rows]
         names = [*self.labels.symbols, "O"]  # index -1 and -100 (a tag unseen in training) can only be read as outside
         decode = lambda row: [names[max(index, -1)] for index in row]

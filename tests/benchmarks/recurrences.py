@@ -1,4 +1,4 @@
-"""Forward + backward time of every cell, over that of nn.LSTM in the same run: ``python tests/benchmarks/recurrences.py``.
+"""Forward + backward time of every cell over nn.LSTM's, in one run: ``python tests/benchmarks/recurrences.py``.
 
 One thread; sizes (time, batch, hidden units = input features). Each round times every cell once, in turn, and a ratio
 is the median over the rounds, so that a busy moment of the machine falls on all alike.

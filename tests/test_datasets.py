@@ -1,11 +1,12 @@
 """Addresses and digits: what is kept, what is rejected and named, and that no key stands in two splits."""
 
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
 
-from stages.core.dataset import SPLITS, Prepared, split_of, write_prepared
+from stages.core.dataset import SPLITS, Prepared, group_near_duplicates, split_of, write_prepared
 from stages.core.errors import InputError
 from stages.core.files import read_json
 from stages.datasets import addresses, digits
@@ -100,3 +101,13 @@ def test_the_summary_counts_and_names_rejects(tmp_path: Path) -> None:
     write_prepared(addresses.prepare(tmp_path, addresses.Settings()), tmp_path)
     summary = read_json(tmp_path / "summary.json")
     assert summary["rejected"] == {"the same address stands above": {"count": 1, "first": ["labeled.xml:62"]}}
+
+
+def test_near_duplicates_are_grouped_as_if_all_pairs_were_compared() -> None:
+    random = Random(1)
+    sets = [frozenset(random.sample("pqrstuvwxyz", random.randint(1, 9))) for _ in range(60)]
+    near = [{j for j, right in enumerate(sets) if len(left & right) >= 0.7 * len(left | right)} for left in sets]
+    for _ in sets:
+        near = [set().union(*(near[j] for j in row)) for row in near]
+    assert group_near_duplicates(sets, 0.7) == [min(row) for row in near]
+    assert 1 < len(set(group_near_duplicates(sets, 0.7))) < len(sets)

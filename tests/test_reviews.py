@@ -1,14 +1,13 @@
 """Reviews: what is read, what is rejected, and that near-duplicates share a split."""
 
 from pathlib import Path
-from random import Random
 
 import pytest
 
 from stages.core.dataset import SPLITS, Example, Prepared, write_prepared
 from stages.core.errors import InputError
 from stages.datasets import reviews
-from stages.datasets.reviews import Settings, group, normal_form, pairs, prepare
+from stages.datasets.reviews import Settings, normal_form, prepare
 
 SIGNS = "天地玄黄宇宙洪荒日月盈昃辰宿列张寒来暑往秋收冬藏闰余成岁律吕调阳云腾致雨露结为霜金生丽水玉出昆冈"
 SETTINGS = Settings(validation=0.2, test=0.2)
@@ -113,16 +112,6 @@ def test_a_line_added_moves_no_old_example(tmp_path: Path) -> None:
     after = prepared_with(tmp_path, ["完全不同的一行评论"])
     for split in SPLITS:
         assert {ex["id"] for ex in before.splits[split]} <= {ex["id"] for ex in after.splits[split]}
-
-
-def test_groups_equal_those_of_all_pairs_compared() -> None:
-    random = Random(1)
-    sets = [pairs("".join(random.choices("金木水", k=random.randint(2, 7)))) for _ in range(60)]
-    near = [{j for j, right in enumerate(sets) if len(left & right) >= 0.7 * len(left | right)} for left in sets]
-    for _ in sets:
-        near = [set().union(*(near[j] for j in row)) for row in near]
-    assert group(sets, 0.7) == [min(row) for row in near]
-    assert 1 < len(set(group(sets, 0.7))) < len(sets)
 
 
 def test_files_that_are_missing_empty_or_of_another_encoding_are_errors(tmp_path: Path) -> None:

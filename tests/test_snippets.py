@@ -3,14 +3,13 @@
 import io
 import tarfile
 from pathlib import Path
-from random import Random
 
 import pytest
 
 from stages.core.dataset import SPLITS, Example, Prepared, read_split, write_prepared
 from stages.core.errors import InputError
 from stages.datasets import snippets
-from stages.datasets.snippets import FILES, Settings, group, prepare, words_of
+from stages.datasets.snippets import FILES, Settings, prepare, words_of
 
 FILMS = ("comedy", "drama", "thriller", "western", "musical", "cartoon", "romance", "satire", "mystery", "remake")
 WORDS = ("dull", "witty", "clumsy", "moving", "stale", "brilliant", "shallow", "charming", "noisy", "tender")
@@ -125,16 +124,6 @@ def test_a_text_added_moves_no_old_example(tmp_path: Path) -> None:
     after = prepare(write(tmp_path, movies=[*many(), ("1", "Something else entirely")]), SETTINGS)
     for split in SPLITS:
         assert {ex["id"] for ex in before.splits[split]} <= {ex["id"] for ex in after.splits[split]}
-
-
-def test_groups_equal_those_of_all_pairs_compared() -> None:
-    random = Random(1)
-    sets = [frozenset(random.sample("pqrstuvwxyz", random.randint(1, 9))) for _ in range(60)]
-    near = [{j for j, right in enumerate(sets) if len(left & right) >= 0.7 * len(left | right)} for left in sets]
-    for _ in sets:
-        near = [set().union(*(near[j] for j in row)) for row in near]
-    assert group(sets, 0.7) == [min(row) for row in near]
-    assert 1 < len(set(group(sets, 0.7))) < len(sets)
 
 
 def test_case_punctuation_and_the_value_of_numbers_do_not_count() -> None:

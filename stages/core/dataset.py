@@ -29,6 +29,7 @@ class Rejected:
 class Prepared:
     """Examples a split (each with an ``id`` and the ``key`` that decides its split), arrays shared by them, rejects.
 
+    Besides ``SPLITS`` there may be others, such as "unlabelled"; these may be empty.
     ``facts`` are figures about the data that the report shows (what was counted, what a split holds).
     """
 
@@ -46,15 +47,46 @@ def split_of(key: str, validation: float = 0.1, test: float = 0.1) -> str:
     return "validation" if fraction < test + validation else "train"
 
 
+def group_near_duplicates(sets: list[frozenset[str]], threshold: float) -> list[int]:
+    """Give, for each of the non-empty ``sets``, the index of the first member of its group.
+
+    Groups are the connected components of the pairs whose Jaccard index is at least ``threshold``. All indices are
+    counted exactly, through an inverted index: time grows with the square of a member's frequency, 2 s for 16,000
+    messages by their trigrams.
+    """
+    numbers: dict[str, int] = {}
+    rows = [[numbers.setdefault(member, len(numbers)) for member in members] for members in sets]
+    holders: list[list[int]] = [[] for _ in numbers]
+    for index, row in enumerate(rows):
+        for number in row:
+            holders[number].append(index)
+    postings = [np.array(holder) for holder in holders]
+    sizes = np.array([len(row) for row in rows])
+    first = list(range(len(sets)))
+
+    def root(index: int) -> int:
+        while first[index] != index:
+            first[index] = first[first[index]]
+            index = first[index]
+        return index
+
+    for index, row in enumerate(rows):
+        shared = np.bincount(np.concatenate([postings[number] for number in row]), minlength=len(rows))
+        for other in np.flatnonzero(shared >= threshold * (sizes[index] + sizes - shared)).tolist():
+            low, high = sorted((root(index), root(other)))
+            first[high] = low
+    return [root(index) for index in range(len(sets))]
+
+
 def write_prepared(prepared: Prepared, folder: Path) -> None:
     """Write the splits as JSON lines, the arrays as safetensors, and ``summary.json``.
 
     Raises InputError where a split is empty or a key stands in two splits.
     """
     seen: dict[str, str] = {}
-    for split in SPLITS:
+    for split in dict.fromkeys((*SPLITS, *prepared.splits)):
         examples = prepared.splits[split]
-        if not examples:
+        if split in SPLITS and not examples:
             raise InputError(f"the {split} split is empty: the data need more records, or the split other fractions")
         for example in examples:
             if seen.setdefault(example["key"], split) != split:
@@ -68,7 +100,7 @@ def write_prepared(prepared: Prepared, folder: Path) -> None:
         if len(first[rejected.reason]) < 5:
             first[rejected.reason].append(f"{rejected.file}:{rejected.line}" if rejected.line else rejected.file)
     summary = {
-        "examples": {split: len(prepared.splits[split]) for split in SPLITS},
+        "examples": {split: len(examples) for split, examples in prepared.splits.items()},
         "rejected": {reason: {"count": reasons[reason], "first": first[reason]} for reason in sorted(reasons)},
         "facts": prepared.facts,
     }
@@ -96,7 +128,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
 
 def describe(prepared: Prepared) -> str:
     """Say in a few lines how many examples each split holds and what was rejected."""
-    counts = ", ".join(f"{len(prepared.splits[split])} {split}" for split in SPLITS)
+    counts = ", ".join(f"{len(examples)} {split}" for split, examples in prepared.splits.items())
     lines = [f"examples: {counts}"]
     for reason, count in sorted(Counter(rejected.reason for rejected in prepared.rejected).items()):
         first = next(rejected for rejected in prepared.rejected if rejected.reason == reason)

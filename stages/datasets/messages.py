@@ -41,7 +41,7 @@ import pydantic
 from rapidfuzz import process
 from rapidfuzz.distance import Levenshtein
 
-from stages.core.dataset import SPLITS, Example, Prepared, Rejected, split_of
+from stages.core.dataset import SPLITS, Example, Prepared, Rejected, group_near_duplicates, split_of
 from stages.core.errors import InputError
 from stages.core.files import read_json, read_text
 from stages.core.params import settings
@@ -120,24 +120,9 @@ def normal_form(english: str) -> str:
 
 
 def group(texts: list[str], threshold: float) -> dict[str, str]:
-    """Map each of the distinct ``texts`` to the first member of its group.
-
-    Groups are the connected components of the pairs whose character trigrams have a Jaccard index of at least
-    ``threshold``. All indices are counted exactly, through an inverted index: time grows with the square of a trigram's
-    frequency, 3 s for 16,000 messages.
-    """
-    first = list(range(len(texts)))
-
-    def root(index: int) -> int:
-        while first[index] != index:
-            first[index] = first[first[index]]
-            index = first[index]
-        return index
-
-    for left, right in _near_pairs(texts, threshold):
-        low, high = sorted((root(left), root(right)))
-        first[high] = low
-    return {text: texts[root(index)] for index, text in enumerate(texts)}
+    """Map each of the distinct ``texts`` to the first member of its group, by the Jaccard index of their trigrams."""
+    first = group_near_duplicates([trigrams(text) for text in texts], threshold)
+    return {text: texts[index] for text, index in zip(texts, first, strict=True)}
 
 
 def similarities(texts: list[str], training: list[str]) -> list[float]:
@@ -156,25 +141,10 @@ def similarities(texts: list[str], training: list[str]) -> list[float]:
     return [float(score) for score in scores.max(axis=1, initial=0.0)]
 
 
-def _near_pairs(texts: list[str], threshold: float) -> Iterator[tuple[int, int]]:
-    numbers: dict[str, int] = {}
-    rows = [[numbers.setdefault(gram, len(numbers)) for gram in _trigrams(text)] for text in texts]
-    holders: list[list[int]] = [[] for _ in numbers]
-    for index, row in enumerate(rows):
-        for gram in row:
-            holders[gram].append(index)
-    postings = [np.array(posting) for posting in holders]
-    sizes = np.array([len(row) for row in rows])
-    for index, row in enumerate(rows):
-        shared = np.bincount(np.concatenate([postings[gram] for gram in row]), minlength=len(texts))
-        near = np.flatnonzero(shared >= threshold * (sizes[index] + sizes - shared))
-        yield from ((index, int(other)) for other in near if other > index)
-
-
-def _trigrams(text: str) -> list[str]:
-    """Give the distinct character trigrams of ``text`` between two spaces, in order (a set's order is not fixed)."""
+def trigrams(text: str) -> frozenset[str]:
+    """Give the character trigrams of ``text`` between two spaces."""
     spaced = f" {text} "
-    return list(dict.fromkeys(spaced[start : start + 3] for start in range(max(len(spaced) - 2, 1))))
+    return frozenset(spaced[start : start + 3] for start in range(max(len(spaced) - 2, 1)))
 
 
 def _example(entry: Entry, key: str) -> Example:

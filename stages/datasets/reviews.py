@@ -23,7 +23,6 @@ Not good for: other kinds of text (three fields only); sentiment by degree; the 
 
 import hashlib
 import html
-import math
 import re
 import unicodedata
 from collections import Counter, defaultdict
@@ -33,7 +32,7 @@ from pathlib import Path
 
 import pydantic
 
-from stages.core.dataset import SPLITS, Example, Prepared, Rejected, split_of
+from stages.core.dataset import SPLITS, Example, Prepared, Rejected, group_near_duplicates, split_of
 from stages.core.errors import InputError
 from stages.core.files import read_text
 from stages.core.params import settings
@@ -84,46 +83,13 @@ def prepare(raw: Path, settings: Settings) -> Prepared:
     """Read, clean, deduplicate, group and split the reviews; raises InputError where a file is missing or no UTF-8."""
     rejected: list[Rejected] = []
     lines = _distinct(list(_read(raw / FOLDER, settings, rejected)), rejected)
-    first = group([pairs(line.form) for line in lines], settings.near_duplicate)
+    first = group_near_duplicates([pairs(line.form) for line in lines], settings.near_duplicate)
     splits: dict[str, list[Example]] = {split: [] for split in SPLITS}
     for line, index in zip(lines, first, strict=True):
         key = _digest(lines[index].form)
         example = {"id": f"{line.label}_{_digest(line.form)}", "key": key, "text": line.text, "label": line.label}
         splits[split_of(key, settings.validation, settings.test)].append(example)
     return Prepared(splits, rejected=rejected, facts=_facts(splits, first))
-
-
-def group(sets: list[frozenset[str]], threshold: float) -> list[int]:
-    """Give, for each of the non-empty ``sets``, the index of the first member of its group.
-
-    Groups are the connected components of the pairs whose Jaccard index is at least ``threshold``. No pair is missed:
-    two such sets share one of their rarest members, of which the first n - ceil(threshold * n) + 1 suffice for a set of
-    n (prefix filter, Chaudhuri, Ganti and Kaushik 2006).
-    """
-    first = list(range(len(sets)))
-
-    def root(index: int) -> int:
-        while first[index] != index:
-            first[index] = first[first[index]]
-            index = first[index]
-        return index
-
-    frequency = Counter(member for members in sets for member in members)
-    holders: defaultdict[str, list[int]] = defaultdict(list)
-    for index, members in enumerate(sets):
-        rarest = sorted(members, key=lambda member: (frequency[member], member))
-        prefix = rarest[: len(rarest) - math.ceil(threshold * len(rarest) - 1e-9) + 1]
-        for other in {other for member in prefix for other in holders[member]}:
-            size = len(sets[other])
-            if threshold * max(size, len(members)) > min(size, len(members)):
-                continue
-            shared = len(members & sets[other])
-            if shared >= threshold * (len(members) + size - shared):
-                low, high = sorted((root(index), root(other)))
-                first[high] = low
-        for member in prefix:
-            holders[member].append(index)
-    return [root(index) for index in range(len(sets))]
 
 
 def normal_form(text: str) -> str:

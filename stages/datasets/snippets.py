@@ -24,18 +24,17 @@ review and not from raters.
 """
 
 import html
-import math
 import re
 import tarfile
 import zlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pydantic
 
-from stages.core.dataset import SPLITS, Example, Prepared, Rejected, split_of
+from stages.core.dataset import SPLITS, Example, Prepared, Rejected, group_near_duplicates, split_of
 from stages.core.errors import InputError
 from stages.core.params import settings
 
@@ -84,7 +83,7 @@ def prepare(raw: Path, settings: Settings) -> Prepared:
     snippets = _distinct(_read(raw / ARCHIVE, rejected), rejected)
     labelled = [snippet for snippet in snippets if snippet.source == LABELLED and _rated(snippet, settings)]
     others = [snippet for snippet in snippets if snippet.source != LABELLED or not _rated(snippet, settings)]
-    first = group([frozenset(snippet.words) for snippet in labelled + others], settings.near_duplicate)
+    first = group_near_duplicates([frozenset(snippet.words) for snippet in labelled + others], settings.near_duplicate)
     splits: dict[str, list[Example]] = {split: [] for split in (*SPLITS, "unlabelled")}
     for snippet, index in zip(labelled, first, strict=False):
         key = " ".join(labelled[index].words)
@@ -100,36 +99,6 @@ def prepare(raw: Path, settings: Settings) -> Prepared:
             key = " ".join(others[index - len(labelled)].words)
             splits["unlabelled"].append({**snippet.example(key), "source": snippet.source})
     return Prepared(splits, rejected=rejected, facts=_facts(splits, first[: len(labelled)]))
-
-
-def group(sets: list[frozenset[str]], threshold: float) -> list[int]:
-    """Give, for each of the non-empty ``sets``, the index of the first member of its group.
-
-    Groups are the connected components of the pairs whose Jaccard index is at least ``threshold``. No pair is missed:
-    two such sets share one of their rarest members, of which the first n - ceil(threshold * n) + 1 suffice for a set of
-    n (prefix filter, Chaudhuri, Ganti and Kaushik 2006).
-    """
-    first = list(range(len(sets)))
-
-    def root(index: int) -> int:
-        while first[index] != index:
-            first[index] = first[first[index]]
-            index = first[index]
-        return index
-
-    frequency = Counter(member for members in sets for member in members)
-    holders: defaultdict[str, list[int]] = defaultdict(list)
-    for index, members in enumerate(sets):
-        rarest = sorted(members, key=lambda member: (frequency[member], member))
-        prefix = rarest[: len(rarest) - math.ceil(threshold * len(rarest) - 1e-9) + 1]
-        for other in {other for member in prefix for other in holders[member]}:
-            shared = len(members & sets[other])
-            if shared >= threshold * (len(members) + len(sets[other]) - shared):
-                low, high = sorted((root(index), root(other)))
-                first[high] = low
-        for member in prefix:
-            holders[member].append(index)
-    return [root(index) for index in range(len(sets))]
 
 
 def words_of(text: str) -> tuple[str, ...]:

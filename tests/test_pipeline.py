@@ -209,7 +209,7 @@ def changed(project: Project, path: list[str], value: Any) -> None:
     [
         (["experiments", "slots_lstm", "training", "epochs"], 3, {"train@slots_lstm", "report"}),
         (["experiments", "slots_lstm", "title"], "Another", {"report"}),
-        (["generated", "copy", "seed"], 2, {"generate@copy", "report"}),
+        (["generated", "copy", "seed"], 7, {"generate@copy", "report"}),
     ],
 )
 def test_a_changed_setting_makes_stale_what_reads_it_alone(

@@ -112,26 +112,28 @@ class LSTMRecurrence(torch.autograd.Function):
         torch.addcmul(enter, enter * value, value, value=-1, out=slopes[:, :, -2])
         slopes[:, :, -1].mul_(shown)
         through = torch.addcmul(out, out * shown, shown, value=-1)  # of h_t by c_t
-        keep = {"free": blocks[:, :, 1], "coupled": 1 - enter, "none": enter}[forget]
+        keep: Tensor | None = None  # the derivative of c_t by c_{t-1}, where it is not 1
+        if forget != "none":
+            keep = blocks[:, :, 1] if forget == "free" else 1 - enter
         looks = [] if peephole is None else list(peephole)
+        if looks:
+            through.addcmul_(slopes[:, :, -1], looks[-1])
+            seen = sum(slopes[:, :, gate] * look for gate, look in enumerate(looks[:-1]))
+            keep = seen + (1 if keep is None else keep)
         dc, dh = dc.clone(), dhs[-1]
-        steps = [part.unbind() for part in (slopes[:, :, :-1], slopes[:, :, -1], slopes.flatten(2), through, keep)]
-        for t, (early, late, flat, pass_through, kept) in reversed(list(enumerate(zip(*steps, strict=True)))):
+        steps = [part.unbind() for part in (slopes[:, :, :-1], slopes[:, :, -1], slopes.flatten(2), through)]
+        for t, (early, late, flat, pass_through) in reversed(list(enumerate(zip(*steps, strict=True)))):
             late.mul_(dh)
             dc.addcmul_(dh, pass_through)
-            if looks:
-                dc.addcmul_(late, looks[-1])
             early.mul_(dc[:, None])
-            if forget != "none":
-                dc.mul_(kept)
-            for gate, look in enumerate(looks[:-1]):
-                dc.addcmul_(early[:, gate], look)
+            if keep is not None:
+                dc.mul_(keep[t])
             dh = torch.addmm(dhs[t - 1], flat, weight) if t else flat @ weight
         dpeephole = None
         if looks:
-            seen = [*[held] * (len(looks) - 1), cs[1:]]
+            cells = [*[held] * (len(looks) - 1), cs[1:]]
             place = [*range(len(looks) - 1), -1]
-            dpeephole = torch.stack([(slopes[:, :, g] * c).sum((0, 1)) for g, c in zip(place, seen, strict=True)])
+            dpeephole = torch.stack([(slopes[:, :, g] * c).sum((0, 1)) for g, c in zip(place, cells, strict=True)])
         dweight = slopes.view(time * batch, -1).t() @ hs[:-1].view(time * batch, size)
         return slopes.flatten(2), dweight, dpeephole, dh, dc, None
 

@@ -6,7 +6,9 @@ others to be trained.
 
 from stages.core import errors, params, roles
 from stages.core.params import Experiment, Params
-from stages.core.task import Training
+from stages.core.task import read_training
+
+PARTS = ("task", "model", "decoder", "metric")
 
 
 def check(values: Params) -> None:
@@ -23,9 +25,8 @@ def check(values: Params) -> None:
 
 def check_experiment(experiment: Experiment, where: str) -> None:
     """Read the settings of one experiment; ``where`` is its key."""
-    for role in ("task", "model", "decoder", "metric"):
-        roles.load_part(role, getattr(experiment, role), f"{where}.{role}")
-    params.read_settings(Training, experiment.training, f"{where}.training")
+    parts = {role: roles.load_part(role, getattr(experiment, role), f"{where}.{role}") for role in PARTS}
+    read_training(parts["model"][0], experiment.training, f"{where}.training")
 
 
 def main() -> None:

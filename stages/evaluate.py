@@ -1,8 +1,12 @@
 """Evaluate one trained experiment on its test data: ``python -m stages.evaluate EXPERIMENT``.
 
-Reads data/checkpoints/<experiment> and data/prepared/<dataset>; writes data/predictions/<experiment>/seed_<n>.jsonl
-(every test example with its target and prediction), data/metrics/<experiment>.json (mean, standard deviation over the
-seeds, and every seed's figure) and data/curves/<experiment>.csv (learning curves: a row an epoch and seed).
+Reads data/checkpoints/<experiment> and data/prepared/<dataset>; writes
+
+- data/predictions/<experiment>/seed_<n>.jsonl: every test example with its target and prediction,
+- data/predictions/<experiment>/trace.json, for a recurrent network: what its gates do as it reads one test example,
+- data/metrics/<experiment>.json: mean, standard deviation over the seeds, and every seed's figure; the number of
+  parameters, and how many of them are the model's, between embedding and output layer,
+- data/curves/<experiment>.csv: learning curves, a row an epoch and seed.
 """
 
 import argparse
@@ -21,6 +25,7 @@ from stages.core.task import Task
 
 CHECKPOINTS, PREDICTIONS = Path("data/checkpoints"), Path("data/predictions")
 METRICS, CURVES = Path("data/metrics"), Path("data/curves")
+TRACED = 8  # steps
 BATCH = 64  # fixed, so that a batch's rounding is the same everywhere
 
 
@@ -35,6 +40,13 @@ def predict(task: Task, examples: list[Example], decoder: ModuleType, settings: 
             decoded = decoder.decode(task, batch, settings)
             records |= {index: examples[index] | said for index, said in zip(chosen, decoded, strict=True)}
     return [records[index] for index in range(len(examples))]
+
+
+def trace_one(task: Task, examples: list[Example]) -> dict[str, Any] | None:
+    """Trace the first example of at least ``TRACED`` steps, or the longest; None where the task has no trace."""
+    long = [example for example in examples if task.size(example) >= TRACED]
+    with torch.inference_mode():
+        return task.trace(long[0] if long else max(examples, key=task.size))
 
 
 def summarise(scores: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
@@ -54,23 +66,28 @@ def evaluate(name: str, experiment: Experiment) -> None:
     metric, metric_settings = roles.load_part("metric", experiment.metric, f"{where}.metric")
     data = Path("data/prepared") / experiment.dataset
     examples, arrays = dataset.read_split(data, "test"), dataset.read_arrays(data)
-    scores, curves, parameters = {}, [], 0
+    scores: dict[str, dict[str, float]] = {}
+    curves, parameters, of_model = [], 0, 0
     with files.whole_folder(PREDICTIONS / name) as out:
         for seed in experiment.seeds:
             folder = CHECKPOINTS / name / f"seed_{seed}"
             task = artifact.load(folder)
             task.attach(arrays)
             parameters = artifact.count_parameters(task)
+            of_model = artifact.count_parameters(task.get_submodule("model"))
             records = predict(task, examples, decoder, decoder_settings)
             scores[f"seed_{seed}"] = metric.score(records, metric_settings)
             files.write_jsonl(out / f"seed_{seed}.jsonl", records)
+            if len(scores) == 1 and (trace := trace_one(task, examples)):
+                files.write_json(out / "trace.json", trace)
             curve = pd.read_csv(folder / "learning_curve.csv")
             curve.insert(1, "seed", f"seed_{seed}")
             curves.append(curve)
             figures = "  ".join(f"{metric} {value:.2f}" for metric, value in scores[f"seed_{seed}"].items())
             print(f"{name}  seed {seed}  {figures}", flush=True)
     files.write_text(CURVES / f"{name}.csv", pd.concat(curves).to_csv(index=False, lineterminator="\n"))
-    files.write_json(METRICS / f"{name}.json", {**summarise(scores), "parameters": parameters})
+    counts = {"parameters": parameters, "model_parameters": of_model}
+    files.write_json(METRICS / f"{name}.json", {**summarise(scores), **counts})
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ import torch
 
 from stages.core import artifact, dataset, errors, files, params, roles, trainer
 from stages.core.params import Experiment
-from stages.core.task import Training
+from stages.core.task import Training, read_training
 
 CHECKPOINTS, TIMINGS, RESUME = Path("data/checkpoints"), Path("data/timings"), Path("data/resume")
 
@@ -25,7 +25,7 @@ CHECKPOINTS, TIMINGS, RESUME = Path("data/checkpoints"), Path("data/timings"), P
 def fingerprint(experiment: Experiment, data: Path) -> str:
     """Hash all that decides the outcome: settings, prepared data, the loaded code of this package, torch's version."""
     digest = hashlib.sha256(torch.__version__.encode())
-    digest.update(json.dumps([experiment.task, experiment.model, experiment.training, experiment.seeds]).encode())
+    digest.update(json.dumps([experiment.task, experiment.model, experiment.training]).encode())
     code = [
         Path(module.__file__) for name, module in sys.modules.items() if name.startswith("stages.") and module.__file__
     ]
@@ -38,8 +38,8 @@ def train(name: str, experiment: Experiment) -> None:
     """Train every seed in turn; the outputs appear when all are done."""
     where = f"experiments.{name}"
     module, settings = roles.load_part("task", experiment.task, f"{where}.task")
-    roles.load_part("model", experiment.model, f"{where}.model")
-    plan = params.read_settings(Training, experiment.training, f"{where}.training")
+    model, _ = roles.load_part("model", experiment.model, f"{where}.model")
+    plan = read_training(model, experiment.training, f"{where}.training")
     data = Path("data/prepared") / experiment.dataset
     examples = {split: dataset.read_split(data, split) for split in ("train", "validation")}
     arrays = dataset.read_arrays(data)
@@ -56,7 +56,11 @@ def train(name: str, experiment: Experiment) -> None:
         task.attach(arrays)
         task.observe(examples["train"], arrays)
         label = f"{name}  seed {seed} of {experiment.seeds}"
-        timing = trainer.fit(task, examples["train"], examples["validation"], plan, seed, folder / "state", label)
+        splits = examples["train"], examples["validation"]
+        if isinstance(plan, Training):
+            timing = trainer.fit(task, *splits, plan, seed, folder / "state", label)
+        else:
+            timing = trainer.fit_peer(task, *splits, folder / "state", label)
         artifact.save(folder / "model", task, config | {"seed": seed})
         shutil.copy(folder / "state" / "learning_curve.csv", folder / "model")
         files.write_json(folder / "timing.json", timing)

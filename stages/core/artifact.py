@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from stages.core.errors import InputError
 from stages.core.files import read_json, write_json
 from stages.core.roles import load_part
-from stages.core.task import Task
+from stages.core.task import Peer, Task
 from stages.core.vocabulary import Vocabulary
 
 
@@ -43,6 +43,7 @@ def load(folder: Path) -> Task:
     return task.eval()
 
 
-def count_parameters(task: torch.nn.Module) -> int:
-    """Count the trained numbers; a tensor that two places share counts once."""
-    return sum(parameter.numel() for parameter in task.parameters() if parameter.requires_grad)
+def count_parameters(module: torch.nn.Module) -> int:
+    """Count the trained numbers, and what peers fitted; a tensor that two places share counts once."""
+    peers = sum(part.count() for part in module.modules() if isinstance(part, Peer))
+    return peers + sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

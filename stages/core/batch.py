@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import pydantic
 import torch
 from torch import Tensor
+
+from stages.core.params import settings
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,18 @@ def reverse(values: Tensor, lengths: Tensor) -> Tensor:
 
 # What a cell keeps between steps: h, and for the LSTM (h, c), each (1, batch, hidden).
 CellState = Tensor | tuple[Tensor, Tensor]
+# From a cell, its inputs (batch, time, input) and its outputs to what its gates did, (batch, time, hidden) by name.
+Gates = Callable[[torch.nn.Module, Tensor, Tensor], dict[str, Tensor]]
+
+
+@settings
+class RecurrentSettings:
+    """``hidden`` units a layer and direction; ``dropout`` between layers."""
+
+    hidden: int = pydantic.Field(gt=0)
+    layers: int = pydantic.Field(default=1, gt=0)
+    bidirectional: bool = False
+    dropout: float = pydantic.Field(default=0.0, ge=0, lt=1)
 
 
 class Recurrence(torch.nn.Module):
@@ -59,26 +74,26 @@ class Recurrence(torch.nn.Module):
     ``make`` builds one layer in one direction from its number of input features: a module from inputs (batch, time,
     feature) and state (or none) to outputs and state, with ``hidden_size``, as ``torch.nn.LSTM`` with ``batch_first``.
     The backward direction reads each sequence turned round, from its own last step; a layer's output is that of both
-    directions side by side, and ``dropout`` falls on it before the next layer.
+    directions side by side, and ``dropout`` falls on it before the next layer. ``gates`` tells what a cell's gates did.
     """
 
     def __init__(
         self,
         make: Callable[[int], torch.nn.Module],
         input_size: int,
-        layers: int,
-        bidirectional: bool,
-        dropout: float,
+        settings: RecurrentSettings,
+        gates: Gates | None = None,
     ) -> None:
         super().__init__()
+        self.gates = gates
         self.forwards, self.backwards = torch.nn.ModuleList(), torch.nn.ModuleList()
         self.output_size = input_size
-        for _ in range(layers):
-            cells = [make(self.output_size) for _ in range(2 if bidirectional else 1)]
+        for _ in range(settings.layers):
+            cells = [make(self.output_size) for _ in range(2 if settings.bidirectional else 1)]
             self.forwards.append(cells[0])
             self.backwards.extend(cells[1:])
             self.output_size = len(cells) * int(cells[0].hidden_size)  # type: ignore[arg-type]
-        self.dropout = torch.nn.Dropout(dropout)
+        self.dropout = torch.nn.Dropout(settings.dropout)
 
     def forward(
         self, inputs: Tensor, lengths: Tensor, state: list[CellState] | None = None
@@ -99,3 +114,34 @@ class Recurrence(torch.nn.Module):
                 turned, _ = self.backwards[layer](reverse(below, lengths))
                 outputs = torch.cat([outputs, reverse(turned, lengths)], dim=-1)
         return outputs * mask(lengths, inputs.shape[1])[..., None], states
+
+    def trace(self, inputs: Tensor) -> list[dict[str, Tensor]]:
+        """Give what happens inside, for inputs of one length (batch, time, input): a dictionary a layer and direction.
+
+        Layers come from the lowest, forward before backward. Each has "hidden" and what ``gates`` tells, by name
+        (batch, time, hidden), at the step of the input that it belongs to.
+        """
+        traces, below = [], inputs
+        for layer, forwards in enumerate(self.forwards):
+            cells = [forwards, *self.backwards[layer : layer + 1]]
+            outputs = []
+            for cell, turned in zip(cells, (False, True), strict=False):
+                read = below.flip(1) if turned else below
+                hidden, _ = cell(read)
+                told = {"hidden": hidden, **(self.gates(cell, read, hidden) if self.gates else {})}
+                traces.append({name: values.flip(1) if turned else values for name, values in told.items()})
+                outputs.append(traces[-1]["hidden"])
+            below = torch.cat(outputs, dim=-1)
+        return traces
+
+
+def gate_sums(cell: torch.nn.RNNBase, inputs: Tensor, outputs: Tensor) -> Tensor:
+    """Give the sums W x_t + b + U h_{t-1} + c of a cell of torch.nn, of all steps at once, (batch, time, gates)."""
+    weight, recurrent, bias, recurrent_bias = cell.all_weights[0]
+    linear = torch.nn.functional.linear
+    return linear(inputs, weight, bias) + linear(delayed(outputs), recurrent, recurrent_bias)
+
+
+def delayed(outputs: Tensor) -> Tensor:
+    """Give what a cell's state was before each step: the outputs (batch, time, hidden) a step later, from 0 on."""
+    return torch.nn.functional.pad(outputs[:, :-1], (0, 0, 1, 0))

@@ -63,6 +63,20 @@ def meant(word: str, allowed: Iterable[str]) -> str:
 
 
 @settings
+class Seeded:
+    """How an experiment is trained, as far as all methods share it: once with each of ``seeds``."""
+
+    seeds: list[int] = pydantic.Field(min_length=1)
+
+    @pydantic.field_validator("seeds")
+    @classmethod
+    def _differ(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("a seed stands there twice, and would count twice in mean and spread")
+        return seeds
+
+
+@settings
 class Experiment:
     """One dataset x one model x one task x its settings, over several seeds."""
 
@@ -71,16 +85,13 @@ class Experiment:
     task: dict[str, Any]
     model: dict[str, Any]
     training: dict[str, Any]
-    seeds: list[int] = pydantic.Field(min_length=1)
     decoder: dict[str, Any]
     metric: dict[str, Any]
 
-    @pydantic.field_validator("seeds")
-    @classmethod
-    def _differ(cls, seeds: list[int]) -> list[int]:
-        if len(set(seeds)) < len(seeds):
-            raise ValueError("a seed stands there twice, and would count twice in mean and spread")
-        return seeds
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds that it is trained with, one after the other."""
+        return self.training["seeds"]
 
 
 @settings
@@ -109,7 +120,11 @@ def load(path: Path = PARAMS) -> Params:
         raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise InputError(f"{path} holds no keys; it should have datasets, generated and experiments")
-    return read_settings(Params, values, "params")
+    loaded = read_settings(Params, values, "params")
+    for name, experiment in loaded.experiments.items():
+        given = {key: value for key, value in experiment.training.items() if key == "seeds"}
+        read_settings(Seeded, given, f"experiments.{name}.training")
+    return loaded
 
 
 def choose(name: str, among: Mapping[str, T], kind: str) -> T:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TextIO
+from types import ModuleType
+from typing import Any, Literal, TextIO
 
 import numpy as np
 import pydantic
@@ -15,15 +17,15 @@ from torch import Tensor
 from stages.core.batch import Padded
 from stages.core.dataset import Example
 from stages.core.errors import InputError
-from stages.core.params import settings
+from stages.core.params import Seeded, read_settings, settings
 from stages.core.vocabulary import Vocabulary
 
-Batch = dict[str, Tensor | Padded]
+Batch = dict[str, Tensor | Padded]  # or, for a peer, what it reads: lists
 
 
 @settings
-class Training:
-    """How an experiment is trained.
+class Training(Seeded):
+    """How a network is trained.
 
     ``learning_rate`` is constant, or falls linearly, an update at a time, to ``final_fraction`` of itself.
     ``patience`` counts epochs without improvement on validation (none: all epochs are run). The gradient is scaled
@@ -45,6 +47,45 @@ class Training:
     clip_norm: float = pydantic.Field(gt=0)
 
 
+def read_training(model: ModuleType, values: dict[str, Any], where: str) -> Seeded:
+    """Read how an experiment is trained: by ``Training``, or what the file of its model, a peer, calls so."""
+    return read_settings(getattr(model, "Training", Training), values, where)
+
+
+class Peer(torch.nn.Module):
+    """A classic method to compare networks with: fitted at once, without gradients.
+
+    It stands where an experiment's model stands (a file in stages/models, with ``Training = Seeded``), but reads the
+    examples' symbols themselves. Nothing in it is drawn at random: it is the same for every seed.
+    """
+
+    def fit(self, inputs: list[Any], targets: list[Any]) -> None:
+        """Learn from training examples, in the form that the task says."""
+        raise NotImplementedError
+
+    def count(self) -> int:
+        """Count the fitted numbers."""
+        raise NotImplementedError
+
+    def dump(self) -> bytes:
+        """Give what was fitted."""
+        raise NotImplementedError
+
+    def restore(self, content: bytes) -> None:
+        """Take what ``dump`` gave."""
+        raise NotImplementedError
+
+    # torch keeps it with weights and buffers by these two.
+
+    def get_extra_state(self) -> Tensor:
+        """Give what was fitted as a tensor of bytes."""
+        return torch.frombuffer(bytearray(self.dump()), dtype=torch.uint8)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take what ``get_extra_state`` gave."""
+        self.restore(bytes(state.numpy()))
+
+
 class Task(pl.LightningModule):
     """A kind of problem: embedding, head and loss around a model.
 
@@ -54,7 +95,7 @@ class Task(pl.LightningModule):
 
     monitor = "validation_loss"
     monitor_mode: Literal["min", "max"] = "min"
-    decoder: ClassVar[dict[str, Any]] = {"name": "argmax"}
+    decoder: dict[str, Any] = {"name": "argmax"}
 
     def __init__(self, vocabularies: dict[str, Vocabulary]) -> None:
         super().__init__()
@@ -87,6 +128,10 @@ class Task(pl.LightningModule):
         """Give the mean loss in nats, a scalar, and the number of items that it is the mean of."""
         raise NotImplementedError
 
+    def fit_peer(self, examples: list[Example]) -> None:
+        """Fit the task's model, a ``Peer``, to the training examples."""
+        raise NotImplementedError
+
     def validation_update(self, batch: Batch) -> None:
         """Note a validation batch for ``validation_scores``."""
 
@@ -103,6 +148,13 @@ class Task(pl.LightningModule):
     def present(self, record: dict[str, Any]) -> str:
         """Show an example with its prediction as lines of text."""
         raise NotImplementedError
+
+    def trace(self, example: Example) -> dict[str, Any] | None:
+        """Give what the model's gates do as it reads ``example``; None where it has nothing to tell.
+
+        "steps" are the symbols read; "layers" a list, of which each has, by name, (time, hidden) as nested lists.
+        """
+        return None
 
     # Lightning's hooks.
 
@@ -174,6 +226,27 @@ def build_optimizer(module: torch.nn.Module, plan: Training) -> torch.optim.Opti
         )
     kind = torch.optim.AdamW if plan.optimizer == "adamw" else torch.optim.Adam
     return kind(parameters, lr=plan.learning_rate, weight_decay=plan.weight_decay, fused=True)
+
+
+def build_peer(build_model: Callable[[int], torch.nn.Module], setting: str) -> Peer:
+    """Build the model of a task without ``setting``; raises InputError where it is no peer, and so needs vectors."""
+    model = build_model(0)
+    if not isinstance(model, Peer):
+        raise InputError(f"the model {type(model).__name__} reads vectors: set task.{setting}, their size")
+    return model
+
+
+def build_network(build_model: Callable[[int], torch.nn.Module], size: int, setting: str) -> torch.nn.Module:
+    """Build the model of a task for vectors of ``size``; raises InputError where it is a peer, which reads symbols."""
+    model = build_model(size)
+    if isinstance(model, Peer):
+        raise InputError(f"the model {type(model).__name__} reads no vectors: leave task.{setting} out")
+    return model
+
+
+def round_nested(values: Tensor) -> Any:
+    """Give ``values`` as nested lists, rounded to four digits, as a prediction's record keeps them."""
+    return [[round(value, 4) for value in row] for row in values.tolist()]
 
 
 def read_lines(source: Path | TextIO) -> list[str]:

@@ -205,6 +205,25 @@ def fit(
     return {"seconds": round(epochs.seconds, 2), "epochs": epochs.epochs}
 
 
+def fit_peer(task: Task, train: list[Example], validation: list[Example], folder: Path, label: str) -> dict[str, float]:
+    """Fit the peer of ``task`` at once, write a learning curve of one row to ``folder``, and give {"seconds"}."""
+    started = time.monotonic()
+    task.fit_peer(train)
+    seconds = time.monotonic() - started
+    task.eval()
+    scores = {"epoch": 1.0}
+    scores["training_loss"], scores["validation_loss"] = (
+        float(task.loss(task.collate(examples))[0]) for examples in (train, validation)
+    )
+    task.validation_update(task.collate(validation))
+    scores |= task.validation_scores()
+    folder.mkdir(parents=True, exist_ok=True)
+    curve = pd.DataFrame([scores]).round(6).astype({"epoch": int})
+    curve.to_csv(folder / "learning_curve.csv", index=False, lineterminator="\n")
+    print(f"{label}  {task.monitor} {scores[task.monitor]:.4f}  {seconds:.0f} s", flush=True)
+    return {"seconds": round(seconds, 2)}
+
+
 def write_curve(folder: Path) -> None:
     """Gather what DVCLive logged an epoch into learning_curve.csv: epoch (from 1), then a column a score."""
     columns = {}

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from typing import Literal
 
-import pydantic
 from torch import nn
 
-from stages.core.batch import Recurrence
+from stages.core.batch import Recurrence, RecurrentSettings
 from stages.core.params import settings
 
 
 @settings
-class Settings:
-    """``hidden`` units a layer and direction; ``dropout`` between layers."""
+class Settings(RecurrentSettings):
+    """``nonlinearity`` of the hidden units."""
 
-    hidden: int = pydantic.Field(gt=0)
-    layers: int = pydantic.Field(default=1, gt=0)
-    bidirectional: bool = False
     nonlinearity: Literal["tanh", "relu"] = "tanh"
-    dropout: float = pydantic.Field(default=0.0, ge=0, lt=1)
 
 
 class Elman(Recurrence):
@@ -32,7 +27,7 @@ class Elman(Recurrence):
         def make(size: int) -> nn.RNN:
             return nn.RNN(size, settings.hidden, nonlinearity=settings.nonlinearity, batch_first=True)
 
-        super().__init__(make, input_size, settings.layers, settings.bidirectional, settings.dropout)
+        super().__init__(make, input_size, settings)
 
 
 def build(settings: Settings, input_size: int) -> Elman:

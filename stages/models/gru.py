@@ -4,27 +4,20 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import pydantic
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from stages.core.batch import Recurrence
+from stages.core.batch import Recurrence, RecurrentSettings, delayed, gate_sums
 from stages.core.params import settings
 
 
 @settings
-class Settings:
-    """``hidden`` units a layer and direction; ``dropout`` between layers.
-
-    ``reset`` is applied to h_{t-1} "before" the product with the recurrent weights, as in Cho et al. (2014, equation
+class Settings(RecurrentSettings):
+    """``reset`` is applied to h_{t-1} "before" the product with the recurrent weights, as in Cho et al. (2014, equation
     8), or "after" it, to the product, as torch.nn does (from version 1 of that paper, and cuDNN).
     """
 
-    hidden: int = pydantic.Field(gt=0)
-    layers: int = pydantic.Field(default=1, gt=0)
-    bidirectional: bool = False
-    dropout: float = pydantic.Field(default=0.0, ge=0, lt=1)
     reset: Literal["before", "after"] = "after"
 
 
@@ -103,6 +96,18 @@ class ResetBeforeCell(nn.Module):
         return outputs.transpose(0, 1), outputs[-1:]
 
 
+def gates(cell: nn.Module, inputs: Tensor, outputs: Tensor) -> dict[str, Tensor]:
+    """Give the gates "reset" and "update" (batch, time, hidden)."""
+    if isinstance(cell, nn.GRU):
+        sums = gate_sums(cell, inputs, outputs)
+    else:
+        assert isinstance(cell, ResetBeforeCell)
+        driven = cell.input(inputs)[..., : 2 * cell.hidden_size]
+        sums = driven + nn.functional.linear(delayed(outputs), cell.gate_recurrent)
+    reset, update = sums.sigmoid().split(outputs.shape[2], dim=2)[:2]
+    return {"reset": reset, "update": update}
+
+
 def build(settings: Settings, input_size: int) -> Recurrence:
     """Build the network for inputs of ``input_size`` features."""
 
@@ -111,4 +116,4 @@ def build(settings: Settings, input_size: int) -> Recurrence:
             return ResetBeforeCell(settings, size)
         return nn.GRU(size, settings.hidden, batch_first=True)
 
-    return Recurrence(make, input_size, settings.layers, settings.bidirectional, settings.dropout)
+    return Recurrence(make, input_size, settings, gates)

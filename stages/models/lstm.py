@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import pydantic
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from stages.core.batch import Recurrence
+from stages.core.batch import Recurrence, RecurrentSettings, gate_sums
 from stages.core.params import settings
 
 
 @settings
-class Settings:
-    """``hidden`` units a layer and direction; ``dropout`` between layers; ``forget_bias`` opens the gate at first."""
+class Settings(RecurrentSettings):
+    """``forget_bias`` opens the gate at first."""
 
-    hidden: int = pydantic.Field(gt=0)
-    layers: int = pydantic.Field(default=1, gt=0)
-    bidirectional: bool = False
-    dropout: float = pydantic.Field(default=0.0, ge=0, lt=1)
     forget_bias: float = 1.0
 
 
@@ -31,7 +26,7 @@ class LSTM(Recurrence):
         def make(size: int) -> nn.LSTM:
             return _open_forget_gate(nn.LSTM(size, settings.hidden, batch_first=True), settings.forget_bias)
 
-        super().__init__(make, input_size, settings.layers, settings.bidirectional, settings.dropout)
+        super().__init__(make, input_size, settings, gates)
 
 
 def _open_forget_gate(cell: nn.LSTM, bias: float) -> nn.LSTM:
@@ -40,6 +35,17 @@ def _open_forget_gate(cell: nn.LSTM, bias: float) -> nn.LSTM:
         for name, value in (("bias_ih_l0", bias), ("bias_hh_l0", 0.0)):
             cell.get_parameter(name).view(4, -1)[1] = value  # torch.nn's order: input, forget, cell, output
     return cell
+
+
+def gates(cell: nn.Module, inputs: Tensor, outputs: Tensor) -> dict[str, Tensor]:
+    """Give the gates "input", "forget" and "output", and the "cell" (batch, time, hidden)."""
+    assert isinstance(cell, nn.LSTM)
+    enter, keep, value, show = gate_sums(cell, inputs, outputs).chunk(4, dim=2)
+    enter, keep, show = enter.sigmoid(), keep.sigmoid(), show.sigmoid()
+    cells = [torch.zeros_like(value[:, 0])]
+    for time in range(inputs.shape[1]):
+        cells.append(keep[:, time] * cells[-1] + enter[:, time] * value[:, time].tanh())
+    return {"input": enter, "forget": keep, "output": show, "cell": torch.stack(cells[1:], dim=1)}
 
 
 def build(settings: Settings, input_size: int) -> LSTM:

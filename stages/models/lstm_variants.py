@@ -12,12 +12,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import pydantic
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from stages.core.batch import Recurrence
+from stages.core.batch import Recurrence, RecurrentSettings, delayed
 from stages.core.params import settings
 
 Forget = Literal["free", "coupled", "none"]
@@ -25,18 +24,12 @@ State = tuple[Tensor, Tensor]
 
 
 @settings
-class Settings:
-    """``hidden`` units a layer and direction; ``dropout`` between layers.
-
-    ``forget`` is a gate of its own ("free", which ``forget_bias`` opens at first), what the input gate leaves
+class Settings(RecurrentSettings):
+    """``forget`` is a gate of its own ("free", which ``forget_bias`` opens at first), what the input gate leaves
     ("coupled", Greff et al. 2017), or always open ("none", the LSTM of Hochreiter and Schmidhuber 1997). With
     ``peephole`` the gates see the cell (Gers and Schmidhuber 2000).
     """
 
-    hidden: int = pydantic.Field(gt=0)
-    layers: int = pydantic.Field(default=1, gt=0)
-    bidirectional: bool = False
-    dropout: float = pydantic.Field(default=0.0, ge=0, lt=1)
     peephole: bool = False
     forget: Forget = "free"
     forget_bias: float = 1.0
@@ -165,12 +158,26 @@ class VariantCell(nn.Module):
         return outputs.transpose(0, 1), (outputs[-1:], c[None])
 
 
+def gates(cell: nn.Module, inputs: Tensor, outputs: Tensor) -> dict[str, Tensor]:
+    """Give the gates "input", "forget" (if there is one) and "output", and the "cell" (batch, time, hidden)."""
+    assert isinstance(cell, VariantCell)
+    sums = cell.input(inputs) + nn.functional.linear(delayed(outputs), cell.recurrent)
+    blocks = sums.split(cell.hidden_size, dim=2)
+    looks = [0.0] * (len(blocks) - 1) if cell.peephole is None else list(cell.peephole)
+    told: dict[str, list[Tensor]] = {"input": [], "forget": [], "output": [], "cell": []}
+    held = torch.zeros_like(outputs[:, 0])
+    for time in range(inputs.shape[1]):
+        enter = torch.sigmoid(blocks[0][:, time] + looks[0] * held)
+        keep = torch.sigmoid(blocks[1][:, time] + looks[1] * held) if cell.forget == "free" else 1 - enter
+        held = (held if cell.forget == "none" else keep * held) + enter * blocks[-2][:, time].tanh()
+        show = torch.sigmoid(blocks[-1][:, time] + looks[-1] * held)
+        for name, value in zip(told, (enter, keep, show, held), strict=True):
+            told[name].append(value)
+    if cell.forget == "none":
+        del told["forget"]
+    return {name: torch.stack(values, dim=1) for name, values in told.items()}
+
+
 def build(settings: Settings, input_size: int) -> Recurrence:
     """Build the network for inputs of ``input_size`` features."""
-    return Recurrence(
-        lambda size: VariantCell(settings, size),
-        input_size,
-        settings.layers,
-        settings.bidirectional,
-        settings.dropout,
-    )
+    return Recurrence(lambda size: VariantCell(settings, size), input_size, settings, gates)

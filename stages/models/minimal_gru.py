@@ -6,22 +6,16 @@ all steps come from one associative scan in log2(time) rounds, and nothing has t
 
 from __future__ import annotations
 
-import pydantic
 import torch
 from torch import Tensor, nn
 
-from stages.core.batch import Recurrence
+from stages.core.batch import Recurrence, RecurrentSettings
 from stages.core.params import settings
 
 
 @settings
-class Settings:
-    """``hidden`` units a layer and direction; ``dropout`` between layers."""
-
-    hidden: int = pydantic.Field(gt=0)
-    layers: int = pydantic.Field(default=1, gt=0)
-    bidirectional: bool = False
-    dropout: float = pydantic.Field(default=0.0, ge=0, lt=1)
+class Settings(RecurrentSettings):
+    """Those of every recurrent network."""
 
 
 def scan(keep: Tensor, add: Tensor) -> Tensor:
@@ -58,12 +52,12 @@ class MinimalCell(nn.Module):
         return outputs, outputs[:, -1][None]
 
 
+def gates(cell: nn.Module, inputs: Tensor, outputs: Tensor) -> dict[str, Tensor]:
+    """Give the gate "update" (batch, time, hidden)."""
+    assert isinstance(cell, MinimalCell)
+    return {"update": cell.gate(inputs).sigmoid()}
+
+
 def build(settings: Settings, input_size: int) -> Recurrence:
     """Build the network for inputs of ``input_size`` features."""
-    return Recurrence(
-        lambda size: MinimalCell(settings.hidden, size),
-        input_size,
-        settings.layers,
-        settings.bidirectional,
-        settings.dropout,
-    )
+    return Recurrence(lambda size: MinimalCell(settings.hidden, size), input_size, settings, gates)

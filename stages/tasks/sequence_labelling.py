@@ -3,7 +3,7 @@
 A token is seen as a word vector and, optionally, as the maximum over a convolution of its characters' vectors (Ma and
 Hovy 2016). Digits count as 0 in words and characters; a word seen once in training is replaced by <unk> half of the
 time there, so that <unk> has a vector that means something. The head is a softmax at each token, or a linear-chain
-conditional random field (Lafferty et al. 2001) over the whole sequence.
+conditional random field (Lafferty et al. 2001) over the whole sequence. A peer reads the tokens themselves.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ import torch
 from seqeval.metrics import f1_score
 from torch import Tensor, nn
 
-from stages.core.batch import Padded, pad
+from stages.core.batch import Padded, mask, pad
 from stages.core.dataset import Example
 from stages.core.errors import InputError
 from stages.core.params import settings
-from stages.core.task import Batch, Task, read_lines
+from stages.core.task import Batch, Peer, Task, build_network, build_peer, read_lines, round_nested
 from stages.core.vocabulary import UNKNOWN, Vocabulary
 
 
@@ -31,11 +31,12 @@ from stages.core.vocabulary import UNKNOWN, Vocabulary
 class Settings:
     """Sizes in units. ``word_dropout``: the chance that a singleton becomes <unk>; ``character_filters`` 0: none.
 
-    ``head`` "crf" scores whole sequences of tags; it wants the decoder "viterbi".
+    ``head`` "crf" scores whole sequences of tags; it wants the decoder "viterbi". Without ``embedding``, the model is a
+    peer, and the other settings have no part in it.
     """
 
     head: Literal["softmax", "crf"] = "softmax"
-    embedding: int = pydantic.Field(gt=0)
+    embedding: int | None = pydantic.Field(default=None, gt=0)
     character_embedding: int = pydantic.Field(default=25, gt=0)
     character_filters: int = pydantic.Field(default=0, ge=0)
     character_width: int = pydantic.Field(default=3, gt=0)
@@ -115,7 +116,7 @@ class ConditionalRandomField(nn.Module):
 
     def score(self, emissions: Tensor, lengths: Tensor, tags: Tensor) -> Tensor:
         """Give the score of the path ``tags`` (batch, time), (batch,); tags at padding are any of the K."""
-        real = torch.arange(emissions.shape[1], device=lengths.device) < lengths[:, None]
+        real = mask(lengths, emissions.shape[1])
         emitted = emissions.gather(2, tags[..., None]).squeeze(2)
         moved = self._moves()[tags[:, :-1], tags[:, 1:]]
         last = tags.gather(1, lengths[:, None] - 1).squeeze(1)
@@ -161,35 +162,96 @@ class ConditionalRandomField(nn.Module):
         return found
 
 
-class SequenceLabelling(Task):
-    """Word (and character) vectors, a model, a linear layer, and softmax or CRF; monitored by span F1."""
+class Labelling(Task):
+    """What networks and peers share: their examples, labels and score. Monitored by span F1."""
 
     monitor = "validation_span_f1"
     monitor_mode = "max"
-    decoder = {"name": "argmax"}
+
+    def __init__(self, vocabularies: dict[str, Vocabulary]) -> None:
+        super().__init__(vocabularies)
+        self.labels = vocabularies["tags"]
+        self.seen: list[tuple[list[str], list[str]]] = []  # tags and guesses of a validation example
+
+    def size(self, example: Example) -> int:
+        """Give the number of tokens."""
+        return len(example["tokens"])
+
+    def validation_scores(self) -> dict[str, float]:
+        """Span F1 in percent."""
+        targets, guesses = map(list, zip(*self.seen, strict=True))
+        self.seen = []
+        return {"validation_span_f1": 100 * float(f1_score(targets, guesses))}
+
+    def read_input(self, source: Path | TextIO) -> list[Example]:
+        """A sequence a line, tokens apart by white space."""
+        lines = [line for line in read_lines(source) if line.strip()]
+        return [{"id": f"line_{number}", "tokens": line.split()} for number, line in enumerate(lines, start=1)]
+
+    def present(self, record: dict[str, Any]) -> str:
+        """Show a token and its tag a line."""
+        width = max(map(len, record["tokens"]))
+        pairs = zip(record["tokens"], record["prediction"], strict=True)
+        return "\n".join(f"{token:<{width}}  {tag}" for token, tag in pairs) + "\n"
+
+
+class PeerLabelling(Labelling):
+    """A peer that is fitted to (tokens, tags), and gives ``best_paths`` of tokens; a batch is {"examples": them}."""
+
+    decoder = {"name": "viterbi"}
+
+    def __init__(self, vocabularies: dict[str, Vocabulary], model: Peer) -> None:
+        super().__init__(vocabularies)
+        self.model: Any = model
+
+    def fit_peer(self, examples: list[Example]) -> None:
+        """Fit to tokens and tags."""
+        self.model.fit([example["tokens"] for example in examples], [example["tags"] for example in examples])
+
+    def collate(self, examples: list[Example]) -> Any:
+        """Take them as they are."""
+        return {"examples": examples}
+
+    def best_paths(self, batch: Any, n: int) -> list[list[tuple[float, list[int]]]]:
+        """Give the most probable sequences of tags of each example, as (log-probability, tags)."""
+        found = self.model.best_paths([example["tokens"] for example in batch["examples"]], n)
+        return [[(share, self.labels.encode(tags)) for share, tags in paths] for paths in found]
+
+    def loss(self, batch: Any) -> tuple[Tensor, int]:
+        """Cross-entropy of whole sequences over their tokens; one with a tag unseen in training is left out."""
+        known = [e for e in batch["examples"] if all(tag in self.labels.index for tag in e["tags"])]
+        shares = self.model.log_probabilities([e["tokens"] for e in known], [e["tags"] for e in known])
+        items = sum(len(e["tokens"]) for e in known)
+        return torch.tensor(-sum(shares) / max(items, 1)), items
+
+    def validation_update(self, batch: Any) -> None:
+        """Note targets and most probable tags."""
+        for example, paths in zip(batch["examples"], self.best_paths(batch, 1), strict=True):
+            self.seen.append((example["tags"], self.labels.decode(paths[0][1])))
+
+
+class SequenceLabelling(Labelling):
+    """Word (and character) vectors, a model, a linear layer, and softmax or CRF."""
 
     def __init__(
         self, settings: Settings, vocabularies: dict[str, Vocabulary], build_model: Callable[[int], nn.Module]
     ) -> None:
         super().__init__(vocabularies)
+        assert settings.embedding is not None
         self.settings = settings
-        self.labels = vocabularies["tags"]
         self.embedding = nn.Embedding(len(vocabularies["words"]), settings.embedding, padding_idx=0)
         size = settings.embedding + settings.character_filters
         self.characters = (
             CharacterCNN(settings, len(vocabularies["characters"])) if settings.character_filters else None
         )
         self.dropout = nn.Dropout(settings.dropout)
-        self.model = build_model(size)
+        self.model = build_network(build_model, size, "embedding")
         self.head = nn.Linear(int(self.model.output_size), len(self.labels))  # type: ignore[arg-type]
         self.field = ConditionalRandomField(self.labels.symbols) if settings.head == "crf" else None
+        if self.field is not None:
+            self.decoder = {"name": "viterbi"}
         if hasattr(self.model, "connect"):  # a model that feeds the output layer's distribution back (Jordan)
             self.model.connect(self.head)  # type: ignore[operator]
-        self.seen: list[tuple[list[list[str]], list[list[str]]]] = []
-
-    def size(self, example: Example) -> int:
-        """Give the number of tokens."""
-        return len(example["tokens"])
 
     def collate(self, examples: list[Example]) -> Batch:
         """Words (batch, time), characters (batch x time, characters), and the tags where the examples have them."""
@@ -214,8 +276,8 @@ class SequenceLabelling(Task):
             words = [UNKNOWN if w not in frequent and d < chance else w for w, d in zip(words, drawn, strict=True)]
         return self.vocabularies["words"].encode(words)
 
-    def logits(self, batch: Batch) -> Tensor:
-        """(batch, time, tags)."""
+    def vectors(self, batch: Batch) -> Tensor:
+        """Give what the model reads, (batch, time, feature)."""
         words = batch["words"]
         assert isinstance(words, Padded)
         vectors = self.embedding(words.values)
@@ -223,7 +285,13 @@ class SequenceLabelling(Task):
             spelled = self.characters(batch["characters"])  # (tokens, filters), real tokens only
             grid = vectors.new_zeros(*words.values.shape, spelled.shape[1])
             vectors = torch.cat([vectors, grid.masked_scatter(words.mask[..., None], spelled)], dim=-1)
-        outputs, _ = self.model(self.dropout(vectors), words.lengths)
+        return vectors
+
+    def logits(self, batch: Batch) -> Tensor:
+        """(batch, time, tags)."""
+        words = batch["words"]
+        assert isinstance(words, Padded)
+        outputs, _ = self.model(self.dropout(self.vectors(batch)), words.lengths)
         logits: Tensor = self.head(self.dropout(outputs))
         return logits
 
@@ -267,33 +335,24 @@ class SequenceLabelling(Task):
             best = self.logits(batch).argmax(dim=-1).tolist()
         else:
             best = [paths[0][1] for paths in self.best_paths(batch, 1)]
-        rows = zip(tags.tolist(), best, words.lengths.tolist(), strict=True)
-        pairs = [([*target[:n]], [*guess[:n]]) for target, guess, n in rows]
         names = [*self.labels.symbols, "O"]  # index -1 and -100 (a tag unseen in training) can only be read as outside
-        decode = lambda row: [names[max(index, -1)] for index in row]
-        self.seen.append(([decode(target) for target, _ in pairs], [decode(guess) for _, guess in pairs]))
+        for target, guess, length in zip(tags.tolist(), best, words.lengths.tolist(), strict=True):
+            rows = [[names[max(index, -1)] for index in row[:length]] for row in (target, guess)]
+            self.seen.append((rows[0], rows[1]))
 
-    def validation_scores(self) -> dict[str, float]:
-        """Span F1 in percent."""
-        targets = [row for rows, _ in self.seen for row in rows]
-        guesses = [row for _, rows in self.seen for row in rows]
-        self.seen = []
-        return {"validation_span_f1": 100 * float(f1_score(targets, guesses))}
-
-    def read_input(self, source: Path | TextIO) -> list[Example]:
-        """A sequence a line, tokens apart by white space."""
-        lines = [line for line in read_lines(source) if line.strip()]
-        return [{"id": f"line_{number}", "tokens": line.split()} for number, line in enumerate(lines, start=1)]
-
-    def present(self, record: dict[str, Any]) -> str:
-        """Show a token and its tag a line."""
-        width = max(map(len, record["tokens"]))
-        pairs = zip(record["tokens"], record["prediction"], strict=True)
-        return "\n".join(f"{token:<{width}}  {tag}" for token, tag in pairs) + "\n"
+    def trace(self, example: Example) -> dict[str, Any] | None:
+        """Give the gates of a recurrent network, by layer and direction."""
+        if not hasattr(self.model, "trace"):
+            return None
+        layers = self.model.trace(self.vectors(self.collate([example])))  # type: ignore[operator]
+        told = [{name: round_nested(values[0]) for name, values in layer.items()} for layer in layers]
+        return {"steps": example["tokens"], "layers": told}
 
 
 def build(
     settings: Settings, vocabularies: dict[str, Vocabulary], build_model: Callable[[int], nn.Module]
-) -> SequenceLabelling:
+) -> Labelling:
     """Build the untrained task."""
+    if settings.embedding is None:
+        return PeerLabelling(vocabularies, build_peer(build_model, "embedding"))
     return SequenceLabelling(settings, vocabularies, build_model)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TextIO, cast
+from typing import Any, Protocol, TextIO, cast
 
 import pydantic
 import torch
@@ -104,7 +104,7 @@ class SequenceToSequence(Task):
     symbol at its end, both indices.
     """
 
-    decoder: ClassVar[dict[str, Any]] = {"name": "beam_search"}
+    decoder: dict[str, Any] = {"name": "beam_search"}
 
     def __init__(self, settings: Settings, vocabularies: dict[str, Vocabulary], model: nn.Module) -> None:
         super().__init__(vocabularies)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck
 
-from stages.core.batch import pad
+from stages.core.batch import delayed, pad
 from stages.models import gru, jordan, lstm, lstm_variants, minimal_gru, transformer
 
 T, B, F, H, K = 5, 3, 4, 3, 2  # time, batch, features, hidden units, classes
@@ -42,6 +42,7 @@ MODELS: dict[str, Callable[[], torch.nn.Module]] = {
         f"lstm_{forget}{'_peephole' * peephole}": lambda forget=forget, peephole=peephole: variant(forget, peephole)
         for forget, peephole in VARIANTS
     },
+    "lstm": lambda: lstm.build(lstm.Settings(hidden=H), F).double(),
     "deep_bidirectional_peephole": lambda: variant("free", True, layers=2, bidirectional=True),
     "gru": lambda: gru.build(gru.Settings(hidden=H), F).double(),
     "gru_reset_before": lambda: gru.build(gru.Settings(hidden=H, reset="before"), F).double(),
@@ -97,6 +98,37 @@ def test_gradients_of_the_lstms_state_and_peepholes_are_right(forget: Any, peeph
     look = drawn(gates, H) if peephole else None
     given = (drawn(T, B, (gates + 1) * H), drawn((gates + 1) * H, H), look, drawn(B, H), drawn(B, H), forget)
     assert gradcheck(lstm_variants.LSTMRecurrence.apply, given)
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if "lstm" in name or "peephole" in name])
+def test_traced_gates_are_those_that_made_the_outputs(name: str) -> None:
+    model, inputs = MODELS[name](), drawn(B, T, F)
+    traces = model.trace(inputs)
+    assert len(traces) == len(model.forwards) + len(model.backwards)
+    for trace in traces:
+        torch.testing.assert_close(trace["hidden"], trace["output"] * trace["cell"].tanh())
+        assert trace["cell"].shape == (B, T, H)
+        assert ("forget" in trace) == (name not in ("lstm_none", "lstm_none_peephole"))
+    last = torch.cat([trace["hidden"] for trace in traces[-len(model.backwards) or -1 :][-2:]], dim=-1)
+    torch.testing.assert_close(last, model(inputs, torch.full((B,), T))[0])
+
+
+@pytest.mark.parametrize("name", ["gru", "gru_reset_before", "minimal_gru"])
+def test_a_traced_update_gate_weighs_the_old_state(name: str) -> None:
+    model, inputs = MODELS[name](), drawn(B, T, F)
+    (trace,), (cell,) = model.trace(inputs), model.forwards
+    before = delayed(trace["hidden"])
+    if name == "minimal_gru":  # its update gate lets the new in, and the new is no tanh
+        update, new = 1 - trace["update"], cell.new(inputs)
+    elif name == "gru":
+        weight, recurrent, bias, recurrent_bias = cell.all_weights[0]
+        driven = inputs @ weight[2 * H :].t() + bias[2 * H :]
+        new = driven + trace["reset"] * (before @ recurrent[2 * H :].t() + recurrent_bias[2 * H :])
+        update, new = trace["update"], new.tanh()
+    else:
+        driven = cell.input(inputs)[..., 2 * H :]
+        update, new = trace["update"], (driven + (trace["reset"] * before) @ cell.recurrent.t()).tanh()
+    torch.testing.assert_close(trace["hidden"], update * before + (1 - update) * new)
 
 
 def test_gradients_of_jordans_output_layer_are_right() -> None:

@@ -1,6 +1,7 @@
 """params.yaml is read strictly, and each mistake is one sentence that names the key."""
 
 import copy
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from stages import check
 from stages.core import params, roles
 from stages.core.errors import InputError
 from stages.core.task import Training
@@ -24,33 +26,38 @@ def load(tmp_path: Path, values: object) -> params.Params:
 
 def test_the_projects_own_params_are_valid() -> None:
     loaded = params.load(ROOT / "params.yaml")
-    for name, experiment in loaded.experiments.items():
-        for role in ("task", "model", "decoder", "metric"):
-            roles.load_part(role, getattr(experiment, role), f"experiments.{name}.{role}")
-        params.read_settings(Training, experiment.training, f"experiments.{name}.training")
+    check.check(loaded)
+    for experiment in loaded.experiments.values():
         assert experiment.dataset in {*loaded.datasets, *loaded.generated}
 
 
 def test_an_unknown_key_is_named_with_the_nearest_one(tmp_path: Path) -> None:
     values = copy.deepcopy(REAL)
-    values["experiments"]["slots_lstm"]["sedes"] = [1]
-    with pytest.raises(InputError, match=r"experiments\.slots_lstm\.sedes is an unknown key; did you mean seeds\?"):
+    values["experiments"]["slots_lstm"]["metrics"] = {}
+    with pytest.raises(InputError, match=r"experiments\.slots_lstm\.metrics is an unknown key; did you mean metric\?"):
         load(tmp_path, values)
 
 
 def test_a_missing_key_is_named(tmp_path: Path) -> None:
     values = copy.deepcopy(REAL)
-    del values["experiments"]["slots_lstm"]["seeds"]
-    with pytest.raises(InputError, match=r"experiments\.slots_lstm\.seeds is missing"):
+    del values["experiments"]["slots_lstm"]["training"]["seeds"]
+    with pytest.raises(InputError, match=r"experiments\.slots_lstm\.training\.seeds is missing"):
         load(tmp_path, values)
 
 
 @pytest.mark.parametrize("seeds", ["one", [], [1.5], ["1"], [1, 2, 1]])
 def test_a_wrong_type_is_an_error(tmp_path: Path, seeds: object) -> None:
     values = copy.deepcopy(REAL)
-    values["experiments"]["slots_lstm"]["seeds"] = seeds
-    with pytest.raises(InputError, match=r"experiments\.slots_lstm\.seeds"):
+    values["experiments"]["slots_lstm"]["training"]["seeds"] = seeds
+    with pytest.raises(InputError, match=r"experiments\.slots_lstm\.training\.seeds"):
         load(tmp_path, values)
+
+
+def test_a_peer_is_trained_by_its_seeds_alone() -> None:
+    loaded = params.load(ROOT / "params.yaml").experiments["slots_crf"]
+    wrong = dataclasses.replace(loaded, training=loaded.training | {"epochs": 3})
+    with pytest.raises(InputError, match=r"x\.training\.epochs is an unknown key \(allowed: seeds\)"):
+        check.check_experiment(wrong, "x")
 
 
 @pytest.mark.parametrize("key, value", [("learning_rate", 0.0), ("batch_size", -1), ("momentum", 1.0)])

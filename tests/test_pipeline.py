@@ -25,7 +25,7 @@ STAGES = {
     "download@addresses",
     "prepare@addresses",
     "generate@copy",
-    *(f"{kind}@{name}" for kind in ("train", "evaluate") for name in ("slots_lstm", "copy_ntm")),
+    *(f"{kind}@{name}" for kind in ("train", "evaluate") for name in ("slots_lstm", "slots_crf", "copy_ntm")),
     "report",
 }
 
@@ -68,10 +68,10 @@ def scaled(mirror: Path) -> dict[str, Any]:
     }
     values["generated"] = {"copy": values["generated"]["copy"]}
     values["generated"]["copy"] |= {"train": 64, "validation": 4, "test": 4, "test_lengths": [20, 40]}
-    values["experiments"] = {name: values["experiments"][name] for name in ("slots_lstm", "copy_ntm")}
+    values["experiments"] = {name: values["experiments"][name] for name in ("slots_lstm", "slots_crf", "copy_ntm")}
     for name, seeds in (("slots_lstm", [1, 2]), ("copy_ntm", [1])):
         values["experiments"][name]["training"]["epochs"] = 2
-        values["experiments"][name]["seeds"] = seeds
+        values["experiments"][name]["training"]["seeds"] = seeds
     values["experiments"]["copy_ntm"]["task"]["epoch"] = 32
     return values
 
@@ -156,7 +156,7 @@ def test_every_stage_has_run(project: Project) -> None:
 
 def test_the_metrics_show_every_seed_and_their_spread(project: Project) -> None:
     metrics = json.loads((project.folder / "data/metrics/slots_lstm.json").read_text())
-    assert set(metrics) == {"span_f1", "precision", "recall", "accuracy", "parameters"}
+    assert set(metrics) == {"span_f1", "precision", "recall", "accuracy", "parameters", "model_parameters"}
     figures = metrics["span_f1"]
     assert set(figures) == {"mean", "std", "seed_1", "seed_2"}
     assert figures["mean"] == pytest.approx((figures["seed_1"] + figures["seed_2"]) / 2, abs=1e-5)
@@ -179,9 +179,10 @@ def test_nothing_runs_again(project: Project) -> None:
     [
         ("stages/models/neural_turing_machine.py", {"train@copy_ntm", "evaluate@copy_ntm"}),
         ("stages/decoding/argmax.py", {"evaluate@slots_lstm"}),
+        ("stages/models/crfsuite.py", {"train@slots_crf", "evaluate@slots_crf"}),
         ("stages/metrics/bits.py", {"evaluate@copy_ntm"}),
         ("stages/datasets/addresses.py", {"prepare@addresses"}),
-        ("stages/core/trainer.py", {"train@copy_ntm", "train@slots_lstm"}),
+        ("stages/core/trainer.py", {"train@copy_ntm", "train@slots_lstm", "train@slots_crf"}),
         ("stages/figures/overview.py", {"report"}),
         ("stages/predict.py", set()),
         ("stages/models/memory_network.py", set()),
@@ -208,6 +209,9 @@ def changed(project: Project, path: list[str], value: Any) -> None:
     ("path", "value", "stages"),
     [
         (["experiments", "slots_lstm", "training", "epochs"], 3, {"train@slots_lstm", "report"}),
+        (["experiments", "slots_lstm", "model", "bidirectional"], True, {"train@slots_lstm", "report"}),
+        (["experiments", "slots_lstm", "training", "seeds"], [1, 3], {"train@slots_lstm", "report"}),
+        (["experiments", "slots_crf", "decoder", "n_best"], 1, {"evaluate@slots_crf", "report"}),
         (["experiments", "slots_lstm", "title"], "Another", {"report"}),
         (["generated", "copy", "seed"], 7, {"generate@copy", "report"}),
     ],
@@ -301,7 +305,7 @@ def test_predict_needs_the_artifact_alone(project: Project, tmp_path: Path) -> N
 
 def test_dvc_shows_metrics_plots_and_differences(project: Project) -> None:
     shown = json.loads(project.ok("dvc", "metrics", "show", "--json"))[""]["data"]
-    assert set(map(os.path.basename, shown)) == {"slots_lstm.json", "copy_ntm.json"}
+    assert set(map(os.path.basename, shown)) == {"slots_lstm.json", "slots_crf.json", "copy_ntm.json"}
     file = project.folder / "data/metrics/slots_lstm.json"
     other = copy.deepcopy(json.loads(file.read_text()))
     other["span_f1"]["mean"] += 1

@@ -105,8 +105,7 @@ def params(keys: list[str]) -> Params:
             dataset=EXPERIMENTS[key][0],
             task=role,
             model=role,
-            training={},
-            seeds=SEEDS,
+            training={"seeds": SEEDS},
             decoder=role,
             metric=role,
         )

@@ -385,7 +385,6 @@ def test_an_experiment_names_files_of_the_rooms(tmp_path: Path, monkeypatch: pyt
             task={"name": "t"},
             model={"name": model},
             training={},
-            seeds=[1],
             decoder={"name": "argmax"},
             metric={"name": "m"},
         )

@@ -230,7 +230,7 @@ def build_optimizer(module: torch.nn.Module, plan: Training) -> torch.optim.Opti
 
 def build_peer(build_model: Callable[[int], torch.nn.Module], setting: str) -> Peer:
     """Build the model of a task without ``setting``; raises InputError where it is no peer, and so needs vectors."""
-    model = build_model(0)
+    model = build_model(1)  # a size, which a peer does not look at
     if not isinstance(model, Peer):
         raise InputError(f"the model {type(model).__name__} reads vectors: set task.{setting}, their size")
     return model

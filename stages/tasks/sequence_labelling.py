@@ -29,7 +29,10 @@ from stages.core.vocabulary import UNKNOWN, Vocabulary
 
 @settings
 class Settings:
-    """Sizes in units. ``word_dropout``: the chance that a singleton becomes <unk>; ``character_filters`` 0: none.
+    """Sizes in units; ``character_filters`` 0: none.
+
+    ``word_dropout``: the chance, in training, that a word seen once there becomes <unk>; ``frequent_dropout``: that
+    another word does.
 
     ``head`` "crf" scores whole sequences of tags; it wants the decoder "viterbi". Without ``embedding``, the model is a
     peer, and the other settings have no part in it.
@@ -42,6 +45,7 @@ class Settings:
     character_width: int = pydantic.Field(default=3, gt=0)
     dropout: float = pydantic.Field(default=0.5, ge=0, lt=1)
     word_dropout: float = pydantic.Field(default=0.5, ge=0, le=1)
+    frequent_dropout: float = pydantic.Field(default=0.0, ge=0, le=1)
 
 
 def normalised(token: str) -> str:
@@ -270,10 +274,13 @@ class SequenceLabelling(Labelling):
 
     def _words(self, text: list[str]) -> list[int]:
         words = [token.lower() for token in text]
-        if self.training and self.settings.word_dropout:
+        if self.training:
             frequent, drawn = self.vocabularies["frequent"].index, torch.rand(len(words)).tolist()
-            chance = self.settings.word_dropout
-            words = [UNKNOWN if w not in frequent and d < chance else w for w, d in zip(words, drawn, strict=True)]
+            rare, other = self.settings.word_dropout, self.settings.frequent_dropout
+            words = [
+                UNKNOWN if draw < (other if word in frequent else rare) else word
+                for word, draw in zip(words, drawn, strict=True)
+            ]
         return self.vocabularies["words"].encode(words)
 
     def vectors(self, batch: Batch) -> Tensor:

@@ -11,7 +11,7 @@ from stages.core import artifact, trainer
 from stages.core.errors import InputError
 from stages.core.task import Task
 from stages.decoding import viterbi
-from stages.models import crfsuite
+from stages.models import crfsuite, logistic_regression
 from stages.tasks import sequence_labelling
 
 STREETS = ["Mill", "Church", "Park", "Hill"]
@@ -102,3 +102,35 @@ def test_vectors_are_for_networks_alone(model: dict[str, Any], embedding: int | 
     vocabularies = sequence_labelling.fit_vocabularies(SLOTS, sequence_labelling.Settings())
     with pytest.raises(InputError, match=sentence):
         artifact.build_task(json.loads(json.dumps(config)), vocabularies, "x")
+
+
+TEXTS = [text.split() for text in ("good film", "very good", "a good cast", "bad film", "very bad", "not good")]
+LABELS = ["up", "up", "up", "down", "down", "down"]
+
+
+def regression(**settings: Any) -> logistic_regression.LogisticRegression:
+    peer = logistic_regression.build(logistic_regression.Settings(longest=2, **settings), 1)
+    peer.fit(TEXTS, LABELS)
+    return peer
+
+
+def test_pairs_of_words_tell_what_words_cannot() -> None:
+    by_pairs = regression(inverse_penalty=100.0).log_probabilities([["not", "good"], ["good"]])
+    assert [max(row, key=row.get) for row in by_pairs] == ["down", "up"]
+    assert all(math.exp(row["up"]) + math.exp(row["down"]) == pytest.approx(1) for row in by_pairs)
+
+
+@pytest.mark.parametrize("weighting", ["count", "binary", "tfidf"])
+def test_the_regressions_files_give_it_back(weighting: str) -> None:
+    peer = regression(weighting=weighting)
+    again = logistic_regression.build(peer.settings, 1)
+    again.restore(peer.dump())
+    unseen = [["good", "bad", "good"], ["never", "seen"]]
+    assert again.log_probabilities(unseen) == peer.log_probabilities(unseen)
+    assert again.count() == peer.count() == 7 + 7 + 1  # words, pairs, bias
+
+
+def test_weightings_differ() -> None:
+    twice = [["good", "good", "bad"]]
+    shares = [regression(weighting=w).log_probabilities(twice)[0]["up"] for w in ("count", "binary", "tfidf")]
+    assert len(set(shares)) == 3

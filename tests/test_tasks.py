@@ -176,3 +176,14 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_norm(tmp_path: Path) -> N
     plan = Training(seeds=[1], learning_rate=0.01, batch_size=2, epochs=1, clip_norm=1.0)
     with pytest.raises(InputError, match=r"epoch 1, update 1: the loss is nan and the gradient's norm nan"):
         trainer.fit(task, SLOTS, SLOTS, plan, 1, tmp_path, "test")
+
+
+def test_a_trace_tells_every_gate_at_every_token() -> None:
+    task = slots_task().eval()
+    with torch.inference_mode():
+        trace = task.trace(SLOTS[0])
+        outputs, _ = task.model(task.vectors(task.collate(SLOTS[:1])), torch.tensor([3]))
+    assert trace["steps"] == SLOTS[0]["tokens"]
+    assert [set(layer) for layer in trace["layers"]] == 2 * [{"hidden", "input", "forget", "output", "cell"}]
+    both = np.concatenate([layer["hidden"] for layer in trace["layers"]], axis=1)
+    np.testing.assert_allclose(both, outputs[0], atol=1e-4)

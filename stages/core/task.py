@@ -14,7 +14,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from stages.core.batch import Padded
+from stages.core.batch import Padded, Recurrence
 from stages.core.dataset import Example
 from stages.core.errors import InputError
 from stages.core.params import Seeded, read_settings, settings
@@ -244,9 +244,15 @@ def build_network(build_model: Callable[[int], torch.nn.Module], size: int, sett
     return model
 
 
-def round_nested(values: Tensor) -> Any:
-    """Give ``values`` as nested lists, rounded to four digits, as a prediction's record keeps them."""
-    return [[round(value, 4) for value in row] for row in values.tolist()]
+def trace_model(model: torch.nn.Module, vectors: Tensor, steps: list[str]) -> dict[str, Any] | None:
+    """Give what ``Task.trace`` does of a recurrent ``model`` that reads ``vectors`` (1, time, feature) of ``steps``."""
+    if not isinstance(model, Recurrence):
+        return None
+    layers = [
+        {name: [[round(value, 4) for value in row] for row in values[0].tolist()] for name, values in layer.items()}
+        for layer in model.trace(vectors)
+    ]
+    return {"steps": steps, "layers": layers}
 
 
 def read_lines(source: Path | TextIO) -> list[str]:

@@ -23,7 +23,7 @@ from stages.core.batch import Padded, mask, pad
 from stages.core.dataset import Example
 from stages.core.errors import InputError
 from stages.core.params import settings
-from stages.core.task import Batch, Peer, Task, build_network, build_peer, read_lines, round_nested
+from stages.core.task import Batch, Peer, Task, build_network, build_peer, read_lines, trace_model
 from stages.core.vocabulary import UNKNOWN, Vocabulary
 
 
@@ -349,11 +349,7 @@ class SequenceLabelling(Labelling):
 
     def trace(self, example: Example) -> dict[str, Any] | None:
         """Give the gates of a recurrent network, by layer and direction."""
-        if not hasattr(self.model, "trace"):
-            return None
-        layers = self.model.trace(self.vectors(self.collate([example])))  # type: ignore[operator]
-        told = [{name: round_nested(values[0]) for name, values in layer.items()} for layer in layers]
-        return {"steps": example["tokens"], "layers": told}
+        return trace_model(self.model, self.vectors(self.collate([example])), example["tokens"])
 
 
 def build(

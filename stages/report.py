@@ -14,6 +14,7 @@ import importlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,7 +29,17 @@ from stages.core.dataset import read_summary
 from stages.core.errors import InputError, run
 from stages.core.files import read_json, read_jsonl, read_text, write_text
 from stages.core.params import Experiment, Params, load
-from stages.figures import learning_curves, overview, results_table
+from stages.figures import (
+    attention,
+    confusion,
+    gates,
+    learning_curves,
+    overview,
+    results_table,
+    slot_scores,
+    themes,
+)
+from stages.figures.themes import Theme
 
 DATA = Path("data")
 FIGURES = Path(__file__).resolve().parent / "figures"
@@ -55,48 +66,22 @@ COLOURS = {
     "series-5": ("#b0246f", "#f08bbd"),
     "series-6": ("#7d6400", "#d8bd4f"),
 }
-SERIES = [f"var(--{name})" for name in COLOURS if name.startswith("series")]
 
 
-@dataclass(frozen=True)
-class Theme:
-    """What a wing of the report is called, and says; ``N…`` are the numbers of the lecture notes' items."""
-
-    title: str
-    text: str
-
-
-MEMORY = Theme(
-    "External memory",
-    "A Neural Turing Machine moves read and write heads over a memory (N28): it learns to copy up to 20 random vectors "
-    "and is then asked for up to 120, beside an LSTM that must hold them all in its cells (N8). A memory network keeps "
-    "each sentence of a story as a vector, and moves its reading head over them more than once before it answers a "
-    "question (N29), where an LSTM reads story and question as one sequence.",
-)
-THEMES = {
-    "slots": Theme(
-        "Networks with memory",
-        "Slot filling gives each word of a sentence its slot (N1, N22); a feed-forward network has no memory of what "
-        "came before, so it cannot tell the Taipei of “arrive Taipei” from the Taipei of “leave Taipei”. A recurrent "
-        "network stores its hidden layer from word to word (N2, N5), an LSTM guards that memory with gates (N8), and a "
-        "bidirectional network sees the whole sentence before it labels any word (N7).",
-    ),
-    "speech": Theme(
-        "Speech recognition",
-        "The input has many more frames than the output has symbols, and nobody says which frames belong to which: "
-        "connectionist temporal classification (CTC) adds a null symbol, “no label here”, and counts every alignment "
-        "that collapses to the transcript as right (N23). A bidirectional network may hear the rest of the recording "
-        "before it decides (N7); the plain LSTM (N8) may not.",
-    ),
-    "translation": Theme(
-        "Machine translation",
-        "Neither side’s length is known from the other’s: an encoder reads the English message, and a decoder writes "
-        "Chinese until it puts out a stop symbol (N24). The cells are gated recurrent units (N13), and attention lets "
-        "each step of the decoder look back at the words it needs.",
-    ),
-    "copy": MEMORY,
-    "stories": MEMORY,
+# Kinds of model, each with its colour, in the order in which they stand: by the cell, or else the name, of the model.
+FAMILIES = {
+    "Without memory": ("series-6", ("feedforward",)),
+    "Elman and Jordan": ("series-3", ("elman", "jordan")),
+    "LSTM": ("series-1", ("lstm", "lstm_variants")),
+    "GRU": ("series-2", ("gru", "minimal_gru")),
+    "Transformer": ("series-5", ("transformer",)),
+    "External memory": ("series-4", ("memory_network", "neural_turing_machine")),
+    "Other": ("ink", ()),
+    "Peer": ("muted", ("crfsuite", "logistic_regression")),
 }
+TIMES = {"lstm": "N8, N10", "gru": "N13"}  # models whose parameters are told in multiples of the Elman network's
+SHOWN = 6  # experiments that are shown side by side; of more, the best of each family
+GROUPED = 6  # experiments; a table of more has a heading for each family
 
 
 @dataclass(frozen=True)
@@ -104,13 +89,31 @@ class Result:
     """What an experiment left behind; ``predictions`` are those of its first seed."""
 
     key: str
-    title: str
+    experiment: Experiment
     seeds: list[str]
     metrics: dict[str, dict[str, float]]
     parameters: int
+    model_parameters: int
     timings: dict[str, dict[str, float]]
     curves: list[learning_curves.Point]
     predictions: list[dict[str, Any]]
+    trace: dict[str, Any] | None
+
+    @property
+    def family(self) -> str:
+        """The kind of its model, a key of ``FAMILIES``."""
+        cell = self.experiment.model.get("cell", self.experiment.model["name"])
+        return next((family for family, (_, models) in FAMILIES.items() if cell in models), "Other")
+
+    @property
+    def peer(self) -> bool:
+        """Whether it is no network of ours, but a method to compare with."""
+        return self.family == "Peer"
+
+    @property
+    def colour(self) -> str:
+        """That of its family, in CSS."""
+        return f"var(--{FAMILIES[self.family][0]})"
 
     @property
     def headline(self) -> str:
@@ -125,12 +128,16 @@ class Result:
 
 @dataclass(frozen=True)
 class Section:
-    """The experiments of a wing that share a data set; ``colours`` goes by their keys, ``summary`` is the data's."""
+    """The experiments of a wing that share a data set, a family after the other; ``summary`` is the data's."""
 
     dataset: str
     summary: dict[str, Any]
     results: dict[str, Result]
-    colours: dict[str, str]
+
+    @property
+    def text(self) -> str:
+        """What the data are, and what they test."""
+        return themes.DATASETS.get(self.dataset, "")
 
     @property
     def columns(self) -> list[results_table.Column]:
@@ -139,11 +146,23 @@ class Section:
 
     @property
     def headlines(self) -> dict[str, list[Result]]:
-        """The experiments by headline metric."""
+        """The experiments by headline metric, the best first."""
         found: dict[str, list[Result]] = {}
-        for result in self.results.values():
+        for result in sorted(self.results.values(), key=_badness):
             found.setdefault(result.headline, []).append(result)
         return found
+
+    @property
+    def families(self) -> dict[str, list[Result]]:
+        """The experiments by family."""
+        return {family: list(members) for family, members in groupby(self.results.values(), lambda r: r.family)}
+
+    @property
+    def shown(self) -> dict[str, Result]:
+        """The experiments that are shown side by side: all, or of too many the best of each family."""
+        if len(self.results) <= SHOWN:
+            return self.results
+        return {members[0].key: members[0] for members in self.families.values()}
 
     def best(self, column: results_table.Column) -> float | None:
         """Give the best mean of a column, or None where there are not two to compare."""
@@ -191,23 +210,24 @@ def write(params: Params, folder: Path) -> list[Path]:
 def gather(params: Params) -> list[Wing]:
     """Read the results of every experiment, and put them in wings and sections.
 
-    Wings come in the order of ``THEMES``, those it does not know after them, and all else in that of ``params.yaml``.
+    Wings come in the order of ``THEMES``, those it does not know after them, and data sets in that of ``params.yaml``;
+    experiments by family, and the best of a family first.
     Raises InputError where a file is missing or not as it should be.
     """
-    themes: dict[str, Theme] = {}
+    found: dict[str, Theme] = {}
     members: dict[str, dict[str, dict[str, Result]]] = {}
     for key, experiment in params.experiments.items():
         prefix = key.split("_")[0]
-        theme = THEMES.get(prefix, Theme(prefix.capitalize(), ""))
-        themes.setdefault(theme.title, theme)
+        theme = themes.THEMES.get(prefix, Theme(prefix.capitalize(), ""))
+        found.setdefault(theme.title, theme)
         wing = members.setdefault(theme.title, {})
         wing.setdefault(experiment.dataset, {})[key] = read_result(key, experiment)
-    known = list(dict.fromkeys(theme.title for theme in THEMES.values()))
+    known = list(dict.fromkeys(theme.title for theme in themes.THEMES.values()))
     members = dict(sorted(members.items(), key=lambda item: (*known, item[0]).index(item[0])))
     return [
         Wing(
             anchor=f"wing-{number}",
-            theme=themes[title],
+            theme=found[title],
             sections=[_section(dataset, results) for dataset, results in sections.items()],
         )
         for number, (title, sections) in enumerate(members.items(), start=1)
@@ -215,14 +235,21 @@ def gather(params: Params) -> list[Wing]:
 
 
 def _section(dataset: str, results: dict[str, Result]) -> Section:
-    colours = {key: SERIES[place % len(SERIES)] for place, key in enumerate(results)}
-    return Section(dataset, read_summary(DATA / "prepared" / dataset), results, colours)
+    order = sorted(results.values(), key=lambda result: (list(FAMILIES).index(result.family), _badness(result)))
+    return Section(dataset, read_summary(DATA / "prepared" / dataset), {result.key: result for result in order})
+
+
+def _badness(result: Result) -> float:
+    """Give a number that is the smaller, the better the result by its own headline metric."""
+    values = result.metrics[result.headline]
+    return values["mean"] if results_table.column(result.headline, [values]).lower_is_better else -values["mean"]
 
 
 def read_result(key: str, experiment: Experiment) -> Result:
     """Read what the experiment ``key`` left in ``data/``; raises InputError where a file is missing or malformed."""
     seeds = [f"seed_{seed}" for seed in experiment.seeds]
-    metrics, parameters = _read_metrics(key, seeds)
+    metrics, parameters, model_parameters = _read_metrics(key, seeds)
+    trace = DATA / "predictions" / key / "trace.json"
     timings_path = _there(DATA / "timings" / f"{key}.json", key)
     timings = read_json(timings_path)
     for seed in seeds:
@@ -230,27 +257,29 @@ def read_result(key: str, experiment: Experiment) -> Result:
             raise InputError(f"{timings_path} has no seconds of {seed}, which params.yaml names; {_again(key)}")
     return Result(
         key=key,
-        title=experiment.title,
+        experiment=experiment,
         seeds=seeds,
         metrics=metrics,
         parameters=parameters,
+        model_parameters=model_parameters,
         timings=timings,
         curves=_read_curves(key),
         predictions=read_jsonl(_there(DATA / "predictions" / key / f"{seeds[0]}.jsonl", key)),
+        trace=read_json(trace) if trace.exists() else None,
     )
 
 
-def _read_metrics(key: str, seeds: Sequence[str]) -> tuple[dict[str, dict[str, float]], int]:
+def _read_metrics(key: str, seeds: Sequence[str]) -> tuple[dict[str, dict[str, float]], int, int]:
     path = _there(DATA / "metrics" / f"{key}.json", key)
     values = read_json(path)
     metrics = {name: value for name, value in values.items() if isinstance(value, dict)}
-    if not metrics or "parameters" not in values:
-        raise InputError(f"{path} should hold a metric and the number of parameters; {_again(key)}")
+    if not metrics or not {"parameters", "model_parameters"} <= set(values):
+        raise InputError(f"{path} should hold a metric, parameters and model_parameters; {_again(key)}")
     for name, value in metrics.items():
         for part in ("mean", "std", *seeds):
             if not isinstance(value.get(part), int | float):
                 raise InputError(f"{path}: {name} has no figure {part!r}, which params.yaml asks for; {_again(key)}")
-    return metrics, values["parameters"]
+    return metrics, values["parameters"], values["model_parameters"]
 
 
 def _read_curves(key: str) -> list[learning_curves.Point]:
@@ -291,9 +320,13 @@ def page(wings: Sequence[Wing]) -> str:
         wings=wings,
         light={name: colour for name, (colour, _) in COLOURS.items()},
         dark={name: colour for name, (_, colour) in COLOURS.items()},
-        styles=[Markup(kind.STYLE) for kind in kinds],
+        styles=[Markup(part.STYLE) for part in (*kinds, slot_scores, confusion, attention, gates)],
+        families=_families(wings),
+        grouped=GROUPED,
         panels=section_panels,
+        parameters=parameter_ratios,
         curves=section_curves,
+        figures=section_figures,
         examples=lambda section: worked_examples(section, kinds),
     )
 
@@ -305,9 +338,9 @@ def summary(wings: Sequence[Wing]) -> str:
         for section in wing.sections:
             rows = section.results
             table = results_table.markdown(
-                titles={key: result.title for key, result in rows.items()},
+                titles={key: result.experiment.title + " (peer)" * result.peer for key, result in rows.items()},
                 rows={key: result.metrics for key, result in rows.items()},
-                parameters={key: result.parameters for key, result in rows.items()},
+                parameters={key: (result.parameters, result.model_parameters) for key, result in rows.items()},
             )
             parts.append(f"### {wing.theme.title}: {section.dataset}\n\n{table}")
     return "\n".join(parts)
@@ -338,20 +371,20 @@ def breakable(key: str) -> Markup:
 
 def _panels(wings: Sequence[Wing], width: int) -> list[Any]:
     return [
-        _panel(section, metric, results, f"{section.dataset}: ", width)
+        _panel(metric, results, f"{section.dataset}: ", width)
         for wing in wings
         for section in wing.sections
         for metric, results in section.headlines.items()
     ]
 
 
-def _panel(section: Section, metric: str, results: Sequence[Result], before: str, width: int) -> Any:
+def _panel(metric: str, results: Sequence[Result], before: str, width: int) -> Any:
     values = [result.metrics[metric] for result in results]
     column = results_table.column(metric, values)
     rows = [
         overview.Row(
             experiment=result.key,
-            colour=section.colours[result.key],
+            colour=result.colour,
             text=column.spread(result.metrics[metric]),
             mean=result.metrics[metric]["mean"],
             seeds={seed.replace("_", " "): result.metrics[metric][seed] for seed in result.seeds},
@@ -368,32 +401,164 @@ def section_panels(section: Section) -> list[Markup]:
     for metric, results in section.headlines.items():
         said = "; ".join(f"{result.key} {result.metrics[metric]['mean']:.4g}" for result in results)
         alternative = f"{results_table.label(metric)} on {section.dataset}, mean over seeds: {said}"
-        drawn.append(inline(_panel(section, metric, results, "", width=170), alternative))
+        drawn.append(inline(_panel(metric, results, "", width=170), alternative))
     return drawn
 
 
+def parameter_ratios(section: Section) -> list[str]:
+    """Tell how many times the parameters of an Elman network each LSTM and GRU of the same sizes has, in sentences."""
+    told = []
+    for base in section.results.values():
+        if base.experiment.model["name"] != "elman":
+            continue
+        for other in section.results.values():
+            items = TIMES.get(other.experiment.model["name"])
+            if items and _sizes(other) == _sizes(base):
+                whole, left = divmod(other.model_parameters, base.model_parameters)
+                times = f"exactly {whole}" if not left else f"{other.model_parameters / base.model_parameters:.2f}"
+                counts = f"{other.model_parameters:,} parameters, {times} times the {base.model_parameters:,}"
+                told.append(f"The model of {other.key} has {counts} of {base.key} ({items}).")
+    return told
+
+
+def _sizes(result: Result) -> tuple[Any, ...]:
+    """Give what decides the number of a recurrent network's parameters, but for its cell."""
+    model, task = result.experiment.model, result.experiment.task
+    sizes = (model.get("hidden"), model.get("layers", 1), model.get("bidirectional", False))
+    return *sizes, task.get("embedding"), task.get("embedding_size"), task.get("character_filters", 0)
+
+
 def section_curves(section: Section) -> list[tuple[Result, Markup]]:
-    """Draw the learning curves of a section's experiments, those that have any."""
+    """Draw the learning curves of a section's experiments, those that have any; a peer, fitted at once, has none."""
     drawn = []
-    axis = learning_curves.loss_axis([result.curves for result in section.results.values()])
-    for result in section.results.values():
-        if result.curves:
-            last = max(point.epoch for point in result.curves)
-            said = f"Learning curves of {result.key} over {last} epochs, training and validation"
-            chart = learning_curves.chart(result.curves, section.colours[result.key], axis)
-            drawn.append((result, inline(chart, said)))
+    axis = learning_curves.loss_axis([result.curves for result in _learners(section)])
+    for result in _learners(section):
+        last = max(point.epoch for point in result.curves)
+        said = f"Learning curves of {result.key} over {last} epochs, training and validation"
+        drawn.append((result, inline(learning_curves.chart(result.curves, result.colour, axis), said)))
     return drawn
 
 
 def _curves_grid(wings: Sequence[Wing]) -> Any:
     charts = []
     for section in (section for wing in wings for section in wing.sections):
-        axis = learning_curves.loss_axis([result.curves for result in section.results.values()])
-        for result in section.results.values():
-            if result.curves:
-                colour = section.colours[result.key]
-                charts.append(learning_curves.loss_chart(result.curves, colour, axis, title=result.key, width=210))
+        axis = learning_curves.loss_axis([result.curves for result in _learners(section)])
+        charts += [learning_curves.small(result.curves, result.colour, axis, result.key) for result in _learners(section)]
     return learning_curves.grid(charts, CURVES)
+
+
+def _learners(section: Section) -> list[Result]:
+    return [result for result in section.results.values() if result.curves and not result.peer]
+
+
+def _families(wings: Sequence[Wing]) -> dict[str, str]:
+    """Give the families that have an experiment, with their colours."""
+    found = {result.family for wing in wings for section in wing.sections for result in section.results.values()}
+    return {family: f"var(--{colour})" for family, (colour, _) in FAMILIES.items() if family in found}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of a section: its heading, what to read in it, and the drawing."""
+
+    heading: str
+    note: str
+    body: Markup
+
+
+def section_figures(section: Section) -> list[Figure]:
+    """Draw what a section's predictions and traces have to show."""
+    drawn = (_slot_figure(section), _confusion_figure(section), _attention_figure(section), _gates_figure(section))
+    return [figure for figure in drawn if figure]
+
+
+def _taggers(section: Section) -> dict[str, Result]:
+    results = {key: result for key, result in section.results.items() if result.predictions}
+    return {key: r for key, r in results.items() if {"tokens", "tags"} <= set(r.predictions[0])}
+
+
+def _slot_figure(section: Section) -> Figure | None:
+    taggers, pair = _taggers(section), _both_ways(section)
+    chosen = [key for key in taggers if key in section.shown or key in (pair or ())]
+    records = {key: taggers[key].predictions for key in chosen}
+    body = slot_scores.draw(records, pair) if len(records) > 1 else None
+    if body is None:
+        return None
+    which = "" if len(chosen) == len(section.results) else ", for the best of each family"
+    note = (
+        f"Percent, of spans whose ends and slot must both be right, for each experiment’s first seed{which}. Slots with "
+        f"fewer than {slot_scores.FEWEST} spans in the test data are left out."
+    )
+    if pair:
+        gained = slot_scores.gains(records, pair)
+        most = ", ".join(f"{slot} ({gain:+.0f} points)" for slot, gain in list(gained.items())[:3] if gain > 0)
+        note += f" {pair[1]} reads both ways, {pair[0]} of the same cell forward only"
+        note += f": what comes later in the sentence matters most to {most} (N7)." if most else " (N7)."
+    return Figure(f"F1 by slot on {section.dataset}", note, body)
+
+
+def _both_ways(section: Section) -> tuple[str, str] | None:
+    """Find two tagging experiments that differ in whether they read both ways, and in the fewest other settings."""
+    pairs = [
+        (_differences(one, other), -list(section.results).index(other.key), one.key, other.key)
+        for one in _taggers(section).values()
+        for other in _taggers(section).values()
+        if one.experiment.model["name"] == other.experiment.model["name"]
+        and not one.experiment.model.get("bidirectional")
+        and other.experiment.model.get("bidirectional")
+    ]
+    return min(pairs)[2:] if pairs else None
+
+
+def _differences(one: Result, other: Result) -> int:
+    settings = [
+        {f"{part}.{name}": value for part in ("task", "model") for name, value in getattr(r.experiment, part).items()}
+        for r in (one, other)
+    ]
+    return sum(settings[0].get(name) != settings[1].get(name) for name in settings[0].keys() | settings[1].keys())
+
+
+def _confusion_figure(section: Section) -> Figure | None:
+    best = min(_taggers(section).values(), key=_badness, default=None)
+    body = confusion.draw(best.predictions) if best else None
+    if best is None or body is None:
+        return None
+    note = (
+        f"Tokens of the test data, as {best.key}, the best here, labels them with its first seed; the deeper a colour, "
+        f"the larger the share of its row. Of slots that are ever confused, the {confusion.MOST} confused most often; "
+        "whether a token begins its slot has no part in this."
+    )
+    return Figure(f"Which slots are taken for which on {section.dataset}", note, body)
+
+
+def _attention_figure(section: Section) -> Figure | None:
+    for result in sorted(section.results.values(), key=_badness):
+        body = attention.draw(result.predictions)
+        if body:
+            note = (
+                f"The weights with which {result.key} pools the outputs at all steps, first seed; the deeper a step’s "
+                f"colour, the larger its weight, relative to the largest of its text. The first {attention.EACH} right "
+                f"and wrong test examples of at most {attention.LONGEST} steps, in an order that a hash fixes."
+            )
+            return Figure(f"Where attention looks on {section.dataset}", note, body)
+    return None
+
+
+def _gates_figure(section: Section) -> Figure | None:
+    """Draw the gates of the plainest network that has a forget gate."""
+    traced = [r for r in section.results.values() if r.trace and "forget" in r.trace["layers"][0]]
+    result = min(traced, key=lambda r: (len(r.trace["layers"]), len(r.experiment.model)), default=None)
+    if result is None or result.trace is None:
+        return None
+    part = f", its first {gates.LONGEST} steps" if len(result.trace["steps"]) > gates.LONGEST else ""
+    note = (
+        f"{result.key} reads a test example{part}: a row is one of the {gates.UNITS} units whose output moves most, a "
+        "column a step; a gate is the deeper in colour the wider it is open, a state the farther from 0 (orange below "
+        "0). The mean opening is that of all units. The forget gate, which keeps the cell where it is open, is open to "
+        f"{gates.mean_opening(result.trace, 'forget'):.2f} on average (N8, N19)."
+    )
+    body = gates.draw(result.trace, bool(result.experiment.model.get("bidirectional")))
+    return Figure(f"Gates over one example of {section.dataset}", note, body)
 
 
 def inline(chart: Any, alternative: str) -> Markup:
@@ -473,7 +638,7 @@ def worked_examples(section: Section, kinds: Sequence[ModuleType]) -> tuple[str,
     Gives a legend and the examples. They are tried in the order of a hash of their id, so that nobody picked them.
     """
     by_experiment = {
-        key: {str(record["id"]): record for record in result.predictions} for key, result in section.results.items()
+        key: {str(record["id"]): record for record in result.predictions} for key, result in section.shown.items()
     }
     shared = set.intersection(*(set(records) for records in by_experiment.values()))
     order = sorted(shared, key=lambda identity: hashlib.sha256(identity.encode()).digest())

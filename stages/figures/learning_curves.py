@@ -54,12 +54,23 @@ def loss_axis(curves: Iterable[Sequence[Point]]) -> LossAxis:
     return LossAxis(low if logarithmic else min(low, 0.0), high, logarithmic)
 
 
-def loss_chart(points: Sequence[Point], colour: str, axis: LossAxis, title: str = "", width: int = 225) -> Any:
+def loss_chart(points: Sequence[Point], colour: str, axis: LossAxis) -> Any:
     """Draw an experiment's loss on training and validation data; epochs run to the right."""
+    return _losses(points, colour, axis, [], width=225, height=130)
+
+
+def small(points: Sequence[Point], colour: str, axis: LossAxis, title: str) -> Any:
+    """Draw an experiment's loss as one of many."""
+    return _losses(points, colour, axis, [title], width=140, height=80)
+
+
+def _losses(
+    points: Sequence[Point], colour: str, axis: LossAxis, heading: list[str], width: int, height: int
+) -> Any:
     losses = [point for point in points if point.series.endswith("_loss")]
     scale = alt.Scale(type="log" if axis.logarithmic else "linear", domain=[axis.low, axis.high], nice=True)
     unit = "loss (nats, log scale)" if axis.logarithmic else "loss (nats)"
-    return _lines(losses, colour, [title, unit] if title else [unit], scale, width, height=130)
+    return _lines(losses, colour, [*heading, unit], scale, width, height)
 
 
 def chart(points: Sequence[Point], colour: str, axis: LossAxis) -> Any:
@@ -71,7 +82,7 @@ def chart(points: Sequence[Point], colour: str, axis: LossAxis) -> Any:
     return alt.vconcat(*panels, spacing=8)
 
 
-def grid(charts: Sequence[Any], title: str, columns: int = 3) -> Any:
+def grid(charts: Sequence[Any], title: str, columns: int = 5) -> Any:
     """Put the charts of several experiments side by side."""
     heading = alt.TitleParams(title, fontSize=13, offset=12)
     drawn = alt.concat(*charts, columns=columns, spacing=20, title=heading)

@@ -76,13 +76,15 @@ def label(metric: str, among: Sequence[str] = ()) -> str:
     return f"{_words(words)} at {last}" if words and last.isdigit() else _words([*words, last])
 
 
-def markdown(titles: Mapping[str, str], rows: Mapping[str, Metrics], parameters: Mapping[str, int]) -> str:
-    """Write the table as Markdown; each argument goes by the experiment's key."""
+def markdown(titles: Mapping[str, str], rows: Mapping[str, Metrics], parameters: Mapping[str, tuple[int, int]]) -> str:
+    """Write the table as Markdown; each argument goes by the experiment's key, ``parameters`` are all and the model's."""
     heads = columns(list(rows.values()))
     arrows = [f"{head.heading} {'↓' if head.lower_is_better else '↑'}" for head in heads]
-    lines = [["Experiment", "Model", *arrows, "Parameters"], ["---", "---", *["---:"] * (len(heads) + 1)]]
+    lines = [["Experiment", "Model", *arrows, "Parameters", "of the model"]]
+    lines.append(["---", "---", *["---:"] * (len(heads) + 2)])
     for key, row in rows.items():
-        lines.append([f"`{key}`", titles[key], *(_cell(head, row, rows) for head in heads), f"{parameters[key]:,}"])
+        counts = [f"{count:,}" for count in parameters[key]]
+        lines.append([f"`{key}`", titles[key], *(_cell(head, row, rows) for head in heads), *counts])
     return "\n".join(f"| {' | '.join(_plain(cell) for cell in line)} |" for line in lines) + "\n"
 
 

@@ -12,6 +12,7 @@ import csv
 import hashlib
 import importlib
 import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -47,6 +48,7 @@ FALLBACK = "examples_other"
 OVERVIEW = "Results on test data: a dot is a seed, the bar their mean"
 CURVES = "Learning curves: a line is a seed, solid for validation, dashed for training"
 SVG = "http://www.w3.org/2000/svg"
+DIGITS = re.compile(r"\d+\.\d{3,}")  # of a pixel: more than anyone sees
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"  # the first comes with vl-convert: the same widths everywhere
 
 # What the page's CSS and every figure name by var(--...): on a light ground, and on a dark one.
@@ -407,17 +409,21 @@ def section_panels(section: Section) -> list[Markup]:
 
 def parameter_ratios(section: Section) -> list[str]:
     """Tell how many times the parameters of an Elman network each LSTM and GRU of the same sizes has, in sentences."""
-    told = []
+    found: dict[tuple[str, int, int], tuple[list[str], list[str]]] = {}
     for base in section.results.values():
-        if base.experiment.model["name"] != "elman":
-            continue
         for other in section.results.values():
-            items = TIMES.get(other.experiment.model["name"])
-            if items and _sizes(other) == _sizes(base):
-                whole, left = divmod(other.model_parameters, base.model_parameters)
-                times = f"exactly {whole}" if not left else f"{other.model_parameters / base.model_parameters:.2f}"
-                counts = f"{other.model_parameters:,} parameters, {times} times the {base.model_parameters:,}"
-                told.append(f"The model of {other.key} has {counts} of {base.key} ({items}).")
+            cells = base.experiment.model["name"], other.experiment.model["name"]
+            if cells[0] == "elman" and cells[1] in TIMES and _sizes(other) == _sizes(base):
+                counts = cells[1], other.model_parameters, base.model_parameters
+                for keys, result in zip(found.setdefault(counts, ([], [])), (other, base), strict=True):
+                    keys += [result.key] if result.key not in keys else []
+    told = []
+    for (cell, many, few), (others, bases) in found.items():
+        times = f"exactly {many // few}" if many % few == 0 else f"{many / few:.2f}"
+        told.append(
+            f"The {cell.upper()} ({', '.join(others)}) has {many:,} parameters, {times} times the {few:,} of the Elman "
+            f"network of the same size ({', '.join(bases)}; {TIMES[cell]})."
+        )
     return told
 
 
@@ -443,7 +449,9 @@ def _curves_grid(wings: Sequence[Wing]) -> Any:
     charts = []
     for section in (section for wing in wings for section in wing.sections):
         axis = learning_curves.loss_axis([result.curves for result in _learners(section)])
-        charts += [learning_curves.small(result.curves, result.colour, axis, result.key) for result in _learners(section)]
+        charts += [
+            learning_curves.small(result.curves, result.colour, axis, result.key) for result in _learners(section)
+        ]
     return learning_curves.grid(charts, CURVES)
 
 
@@ -484,9 +492,9 @@ def _slot_figure(section: Section) -> Figure | None:
     body = slot_scores.draw(records, pair) if len(records) > 1 else None
     if body is None:
         return None
-    which = "" if len(chosen) == len(section.results) else ", for the best of each family"
+    which = "" if len(chosen) == len(section.results) else ", the best of each kind of model"
     note = (
-        f"Percent, of spans whose ends and slot must both be right, for each experiment’s first seed{which}. Slots with "
+        f"Percent, of spans whose ends and slot must both be right, by each experiment’s first seed{which}. Slots with "
         f"fewer than {slot_scores.FEWEST} spans in the test data are left out."
     )
     if pair:
@@ -546,18 +554,18 @@ def _attention_figure(section: Section) -> Figure | None:
 
 def _gates_figure(section: Section) -> Figure | None:
     """Draw the gates of the plainest network that has a forget gate."""
-    traced = [r for r in section.results.values() if r.trace and "forget" in r.trace["layers"][0]]
-    result = min(traced, key=lambda r: (len(r.trace["layers"]), len(r.experiment.model)), default=None)
-    if result is None or result.trace is None:
+    traced = [(r, r.trace) for r in section.results.values() if r.trace and "forget" in r.trace["layers"][0]]
+    if not traced:
         return None
-    part = f", its first {gates.LONGEST} steps" if len(result.trace["steps"]) > gates.LONGEST else ""
+    result, trace = min(traced, key=lambda pair: (len(pair[1]["layers"]), len(pair[0].experiment.model)))
+    part = f", its first {gates.LONGEST} steps" if len(trace["steps"]) > gates.LONGEST else ""
     note = (
         f"{result.key} reads a test example{part}: a row is one of the {gates.UNITS} units whose output moves most, a "
         "column a step; a gate is the deeper in colour the wider it is open, a state the farther from 0 (orange below "
         "0). The mean opening is that of all units. The forget gate, which keeps the cell where it is open, is open to "
-        f"{gates.mean_opening(result.trace, 'forget'):.2f} on average (N8, N19)."
+        f"{gates.mean_opening(trace, 'forget'):.2f} on average (N8, N19)."
     )
-    body = gates.draw(result.trace, bool(result.experiment.model.get("bidirectional")))
+    body = gates.draw(trace, bool(result.experiment.model.get("bidirectional")))
     return Figure(f"Gates over one example of {section.dataset}", note, body)
 
 
@@ -587,6 +595,8 @@ def _draw(chart: Any, alternative: str) -> ElementTree.Element:
             ElementTree.SubElement(element, f"{{{SVG}}}title").text = said
         for name in ("role", "aria-hidden", "pointer-events"):
             element.attrib.pop(name, None)
+        for name in {"d", "transform"} & set(element.attrib):
+            element.set(name, DIGITS.sub(lambda number: f"{float(number[0]):.2f}", element.attrib[name]))
     drawn.set("role", "img")
     drawn.set("aria-label", alternative)
     return drawn
@@ -646,16 +656,17 @@ def worked_examples(section: Section, kinds: Sequence[ModuleType]) -> tuple[str,
         return "", []
     items = [{key: records[identity] for key, records in by_experiment.items()} for identity in order]
     kind = next(kind for kind in kinds if all(kind.fits(record) for record in items[0].values()))
-    return kind.LEGEND, [_shown(item, kind) for item in kind.choose(items)]
+    chosen = len(section.shown) < len(section.results)
+    return kind.LEGEND, [_shown(item, kind, chosen) for item in kind.choose(items)]
 
 
-def _shown(item: dict[str, dict[str, Any]], kind: ModuleType) -> Shown:
+def _shown(item: dict[str, dict[str, Any]], kind: ModuleType, chosen: bool) -> Shown:
     right, wrong = kind.VERDICTS
     flawed = [key for key, record in item.items() if not kind.right(record)]
     outcome = "mixed" if 0 < len(flawed) < len(item) else "bad" if flawed else "good"
     heading = wrong if flawed else right
     if len(item) > 1:
-        heading += f" in {', '.join(flawed)}" if outcome == "mixed" else " in every experiment"
+        heading += f" in {', '.join(flawed)}" if outcome == "mixed" else f" in every experiment{' shown' * chosen}"
     return Shown(str(next(iter(item.values()))["id"]), heading[0].upper() + heading[1:], outcome, kind.show(item))
 
 

@@ -18,7 +18,19 @@ from stages import report
 from stages.core.errors import InputError
 from stages.core.files import write_json, write_jsonl, write_text
 from stages.core.params import Experiment, Params
-from stages.figures import examples_copy, examples_slots, examples_speech, examples_stories, overview, results_table
+from stages.figures import (
+    attention,
+    confusion,
+    examples_copy,
+    examples_sentiment,
+    examples_slots,
+    examples_speech,
+    examples_stories,
+    gates,
+    overview,
+    results_table,
+    slot_scores,
+)
 
 SCRIPT = "<script>alert('&')</script>"
 SEEDS = [1, 2, 3]
@@ -56,6 +68,12 @@ def copy(identity: str, length: int, wrong: int) -> dict[str, Any]:
     }
 
 
+def opinion(identity: str, prediction: str, **more: Any) -> dict[str, Any]:
+    """Give a text of three words that is positive."""
+    text = f"fine {SCRIPT} film"
+    return {"id": identity, "text": text, "label": "positive", "prediction": prediction, "confidence": 0.75, **more}
+
+
 RIGHT_TAGS = ("B-Number", "B-Street", "I-Street", "O")
 EXPERIMENTS: dict[str, tuple[str, Metrics, list[dict[str, Any]]]] = {
     "slots_lstm": (
@@ -67,6 +85,19 @@ EXPERIMENTS: dict[str, tuple[str, Metrics, list[dict[str, Any]]]] = {
         "addresses",
         {"span_f1": {"mean": 92.834, "std": 0.1}, "token_error_rate": {"mean": 4.4, "std": 0.1}},
         [slots("c", *RIGHT_TAGS), slots("b", "O", "O", "O", "O"), slots("a", *RIGHT_TAGS)],
+    ),
+    "slots_crf": (
+        "addresses",
+        {"span_f1": {"mean": 90.5, "std": 0.0}, "token_error_rate": {"mean": 5.0, "std": 0.0}},
+        [slots("c", *RIGHT_TAGS), slots("b", *RIGHT_TAGS), slots("a", *RIGHT_TAGS)],
+    ),
+    "snippets_gru": (
+        "snippets",
+        {"accuracy": {"mean": 77.0, "std": 0.5}},
+        [
+            opinion("u", "positive", steps=["fine", SCRIPT, "film"], attention=[0.7, 0.2, 0.1]),
+            opinion("v", "negative", steps=["fine", SCRIPT, "film"], attention=[0.1, 0.3, 0.6]),
+        ],
     ),
     "weather_oracle": (
         "skies",
@@ -96,6 +127,25 @@ EXPERIMENTS: dict[str, tuple[str, Metrics, list[dict[str, Any]]]] = {
 }
 
 
+MODELS: dict[str, dict[str, Any]] = {
+    "slots_lstm": {"name": "lstm", "hidden": 2},
+    "slots_bilstm": {"name": "lstm", "hidden": 2, "bidirectional": True},
+    "slots_crf": {"name": "crfsuite"},
+    "snippets_gru": {"name": "gru", "hidden": 2},
+    "copy_ntm": {"name": "neural_turing_machine"},
+}
+TRACE = {
+    "steps": ["12", SCRIPT, "Road"],
+    "layers": [
+        {
+            "hidden": [[0.0, 0.1], [0.9, 0.1], [-0.9, 0.1]],
+            "forget": [[1.0, 0.5], [0.25, 0.25], [0.0, 1.0]],
+            "cell": [[0.0, 0.2], [2.0, 0.2], [-1.0, 0.2]],
+        }
+    ],
+}
+
+
 def params(keys: list[str]) -> Params:
     """Give params that name these experiments, in this order."""
     role = {"name": "none"}
@@ -104,7 +154,7 @@ def params(keys: list[str]) -> Params:
             title=f"Title {SCRIPT}",
             dataset=EXPERIMENTS[key][0],
             task=role,
-            model=role,
+            model=MODELS.get(key, role),
             training={"seeds": SEEDS},
             decoder=role,
             metric=role,
@@ -121,10 +171,14 @@ def write_results(data: Path, seconds: float = 10.0) -> None:
             name: {**values, **{f"seed_{seed}": values["mean"] + seed - 2 for seed in SEEDS}}
             for name, values in metrics.items()
         }
-        write_json(data / "metrics" / f"{key}.json", {**filled, "parameters": 12345})
-        write_json(data / "timings" / f"{key}.json", {f"seed_{s}": {"seconds": seconds, "epochs": 4} for s in SEEDS})
+        write_json(data / "metrics" / f"{key}.json", {**filled, "parameters": 12345, "model_parameters": 678})
+        peer = key == "slots_crf"
+        took = {"seconds": seconds} if peer else {"seconds": seconds, "epochs": 4}
+        write_json(data / "timings" / f"{key}.json", {f"seed_{s}": took for s in SEEDS})
+        if key == "slots_lstm":
+            write_json(data / "predictions" / key / "trace.json", TRACE)
         write_jsonl(data / "predictions" / key / "seed_1.jsonl", predictions)
-        rows = [f"{e},seed_{s},{3 / e},{4 / e},{90 - 9 / e}" for s in SEEDS for e in range(1, 5)]
+        rows = [f"{e},seed_{s},{3 / e},{4 / e},{90 - 9 / e}" for s in SEEDS for e in range(1, 2 if peer else 5)]
         head = "epoch,seed,training_loss,validation_loss,validation_score"
         write_text(data / "curves" / f"{key}.csv", "\n".join([head, *rows]) + "\n")
         summary = {
@@ -247,20 +301,20 @@ def test_tables_hold_the_figures_of_the_metric_files(built: Path) -> None:
     parts = ("mean", "std", "seed_1", "seed_2", "seed_3")
     for key, (dataset, _, _) in EXPERIMENTS.items():
         metrics = stored(built, key)
-        parameters = metrics.pop("parameters")
+        counts = [metrics.pop("parameters"), metrics.pop("model_parameters")]
         headline, *_ = metrics.values()
         assert figures["headlines", key] == [headline[part] for part in parts]
-        assert figures[dataset, key] == [values[part] for values in metrics.values() for part in parts] + [parameters]
+        assert figures[dataset, key] == [values[part] for values in metrics.values() for part in parts] + counts
 
 
 def test_summary_holds_the_figures_of_the_metric_files(built: Path) -> None:
     rows = [line.split(" | ") for line in (built / "report" / "summary.md").read_text(encoding="utf-8").splitlines()]
     cells = {row[0].strip("| `"): row[2:] for row in rows if row[0].startswith("| `")}
     assert set(cells) == set(EXPERIMENTS)
-    assert cells["slots_lstm"] == ["88.9 ± 0.5", "5.5 ± 0.2", "12,345 |"]
-    assert cells["slots_bilstm"] == ["**92.8 ± 0.1**", "**4.4 ± 0.1**", "12,345 |"]
-    assert cells["speech_lstm"] == ["0.41 ± 0.05", "12,345 |"]
-    assert cells["copy_ntm"] == ["0.012 ± 0.001", "0.30 ± 0.10", "12,345 |"]
+    assert cells["slots_lstm"] == ["88.9 ± 0.5", "5.5 ± 0.2", "12,345", "678 |"]
+    assert cells["slots_bilstm"] == ["**92.8 ± 0.1**", "**4.4 ± 0.1**", "12,345", "678 |"]
+    assert cells["speech_lstm"] == ["0.41 ± 0.05", "12,345", "678 |"]
+    assert cells["copy_ntm"] == ["0.012 ± 0.001", "0.30 ± 0.10", "12,345", "678 |"]
 
 
 def test_equal_metrics_give_equal_bytes_whatever_the_time(data: Path) -> None:
@@ -432,6 +486,278 @@ def test_curves_of_the_page_are_those_of_the_file(built: Path) -> None:
         for row in rows
         for series in ("training_loss", "validation_loss", "validation_score")
     }
+
+
+def _section(data: Path, dataset: str, keys: list[str] | None = None) -> report.Section:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "DATA", data)
+        wings = report.gather(params(keys or list(EXPERIMENTS)))
+    return next(section for wing in wings for section in wing.sections if section.dataset == dataset)
+
+
+def test_metric_file_without_the_models_parameters_is_named(data: Path) -> None:
+    metrics = stored(data, "copy_ntm")
+    del metrics["model_parameters"]
+    write_json(data / "metrics" / "copy_ntm.json", metrics)
+    with pytest.raises(InputError, match=r"copy_ntm\.json should hold .* model_parameters"):
+        report.gather(params(["copy_ntm"]))
+
+
+def test_every_data_set_of_issue_3_has_an_introduction() -> None:
+    for prefix in ("slots", "tickets", "commands", "keyterms", "snippets", "reviews"):
+        assert report.themes.THEMES[prefix].title in ("Networks with memory", "Sentiment analysis")
+    for dataset in ("addresses", "tickets", "commands", "encyclopedia", "snippets", "reviews"):
+        assert re.search(r"\(N\d+", report.themes.DATASETS[dataset])
+
+
+def test_introduction_of_a_data_set_stands_in_its_section(built: Path) -> None:
+    text = page(built)
+    assert text.count("Sentences of English film reviews") == 1
+    assert text.index("Data set: snippets") < text.index("Sentences of English film reviews")
+    assert text.index("Sentences of English film reviews") < text.index("Results on snippets")
+
+
+def test_experiments_stand_by_family_and_the_best_first_with_the_peer_last(built: Path) -> None:
+    section = _section(built, "addresses", ["slots_crf", "slots_lstm", "slots_bilstm"])
+    assert list(section.results) == ["slots_bilstm", "slots_lstm", "slots_crf"]
+    assert [result.peer for result in section.results.values()] == [False, False, True]
+    assert [result.key for result in section.headlines["span_f1"]] == ["slots_bilstm", "slots_crf", "slots_lstm"]
+    colours = {result.colour for result in section.results.values()}
+    assert colours == {"var(--series-1)", "var(--muted)"}
+
+
+def test_peer_is_marked_in_page_and_summary_and_has_no_epochs_and_no_curve(built: Path) -> None:
+    text = page(built)
+    assert text.count('<span class="peer">peer</span>') == 2  # at a glance, and in its section
+    (row,) = re.findall(r'<tr data-experiment="slots_crf">(.*?)</tr>', text, flags=re.DOTALL)
+    assert row.rstrip().endswith('<td class="number">–</td>')
+    section = _section(built, "addresses")
+    assert [result.key for result, _ in report.section_curves(section)] == ["slots_bilstm", "slots_lstm"]
+    summary = (built / "report" / "summary.md").read_text(encoding="utf-8")
+    assert [line.split("`")[1] for line in summary.splitlines() if "(peer)" in line] == ["slots_crf"]
+    assert "slots_crf" not in (built / "report" / "figure_learning_curves.svg").read_text(encoding="utf-8")
+
+
+def test_of_many_experiments_the_best_of_each_family_is_shown(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "SHOWN", 2)
+    monkeypatch.setattr(slot_scores, "FEWEST", 1)
+    section = _section(built, "addresses")
+    assert list(section.shown) == ["slots_bilstm", "slots_crf"]
+    _, examples = report.worked_examples(section, report.example_kinds())
+    assert examples[0].heading == "Right in every experiment shown"
+    assert "slots_lstm" not in "".join(example.body for example in examples)
+    assert ", the best of each kind of model" in report.section_figures(section)[0].note
+
+
+def test_tables_of_many_experiments_have_a_heading_for_each_family(
+    built: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def headings() -> list[str]:
+        (wing,) = _gather(built)[:1]
+        return re.findall(r'rowgroup" colspan="7">(.*?)<', report.page([wing]))
+
+    assert headings() == []
+    monkeypatch.setattr(report, "GROUPED", 2)
+    assert headings() == ["LSTM", "Peer"]
+
+
+def test_parameters_are_told_in_multiples_of_an_elman_network_of_equal_size(data: Path) -> None:
+    sizes = {"slots_lstm": 52800 * 4, "slots_bilstm": 52800, "slots_crf": 52800 * 3 + 1}
+    for key, count in sizes.items():
+        write_json(data / "metrics" / f"{key}.json", {**stored(data, key), "model_parameters": count})
+    named = params(list(sizes))
+    for key, model in (("slots_bilstm", "elman"), ("slots_crf", "gru")):
+        named.experiments[key].model.clear()
+        named.experiments[key].model.update({"name": model, "hidden": 2})
+    (section,) = report.gather(named)[0].sections
+    lstm, gru = report.parameter_ratios(section)
+    assert "(slots_lstm) has 211,200 parameters, exactly 4 times the 52,800 of the Elman network" in lstm
+    assert "(slots_crf) has 158,401 parameters, 3.00 times the 52,800" in gru
+    assert "(slots_bilstm; N8, N10)" in lstm
+    named.experiments["slots_bilstm"].model["hidden"] = 3
+    assert report.parameter_ratios(report.gather(named)[0].sections[0]) == []
+
+
+def test_confusion_counts_tokens_by_true_and_predicted_slot() -> None:
+    records = [slots("a", *RIGHT_TAGS), slots("b", "B-Number", "B-Street", "B-Number", "I-Street")]
+    assert confusion.count(records) == {
+        ("Number", "Number"): 2,
+        ("Street", "Street"): 3,
+        ("Street", "Number"): 1,
+        ("no slot", "no slot"): 1,
+        ("no slot", "Street"): 1,
+    }
+    text = str(confusion.draw(records))
+    assert "1 of 4 tokens of Street taken for Number (25 %)" in text
+    rows = [re.findall(r"<td.*?>(\d*)</td>", row) for row in re.findall(r'scope="row">.*?</tr>', text, re.DOTALL)]
+    assert rows == [["3", "1", "", "", "4"], ["", "2", "", "", "2"], ["1", "", "1", "", "2"]]
+
+
+def test_confusion_shows_the_slots_confused_most_and_sums_up_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(confusion, "MOST", 2)
+    tags = [f"B-{slot}" for slot in "AAAABBCC"]
+    guess = [f"B-{slot}" for slot in "ABBBBBCA"]
+    text = str(confusion.draw([{"tags": tags, "prediction": guess}]))
+    assert re.findall(r'scope="row">(\w+)<', text) == ["A", "B"]
+    assert "of C" not in text
+    other = str(confusion.draw([{"tags": tags, "prediction": [f"B-{slot}" for slot in "CBBBBBCC"]}]))
+    assert "1 of 4 tokens of A taken for another slot" in other
+
+
+def test_confusion_of_a_perfect_labelling_is_not_drawn() -> None:
+    assert confusion.draw([slots("a", *RIGHT_TAGS)]) is None
+
+
+def test_best_experiment_is_the_one_whose_confusion_is_drawn(built: Path) -> None:
+    figures = {figure.heading: figure for figure in report.section_figures(_section(built, "addresses"))}
+    drawn = figures["Which slots are taken for which on addresses"]
+    assert "as slots_bilstm, the best here" in drawn.note
+    assert "1 of 3 tokens of Number taken for no slot" in drawn.body
+
+
+def test_slots_are_scored_by_spans_with_ends_and_kind_right() -> None:
+    records = [slots("a", *RIGHT_TAGS), slots("b", "B-Number", "B-Street", "O", "B-Number")]
+    assert slot_scores.scores(records) == {"Number": (pytest.approx(80.0), 2), "Street": (pytest.approx(50.0), 2)}
+
+
+def test_slots_stand_by_what_reading_both_ways_adds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slot_scores, "FEWEST", 1)
+    forward = [slots("a", "B-Number", "B-Number", "I-Number", "O"), slots("b", *RIGHT_TAGS)]
+    both = [slots("a", *RIGHT_TAGS), slots("b", *RIGHT_TAGS)]
+    text = str(slot_scores.draw({"one_way": forward, "both": both}, ("one_way", "both")))
+    assert re.findall(r'scope="row">(\w+)<', text) == ["Street", "Number"]
+    assert re.findall(r'class="gain">(.*?)<', text) == ["+33", "+20"]
+    assert re.findall(r'class="score".*?>(\d+)<', text) == ["67", "100", "80", "100"]
+
+
+def test_rare_slots_are_not_compared_and_one_slot_alone_is_not_drawn() -> None:
+    records = [slots(f"{number}", *RIGHT_TAGS) for number in range(slot_scores.FEWEST)]
+    assert slot_scores.shown_slots({"one": records}) == ["Number", "Street"]
+    assert slot_scores.draw({"one": records[1:]}, None) is None
+
+
+def test_network_that_reads_both_ways_is_compared_with_its_own_kind(
+    built: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slot_scores, "FEWEST", 1)
+    (drawn, *_) = report.section_figures(_section(built, "addresses"))
+    assert drawn.heading == "F1 by slot on addresses"
+    assert "slots_bilstm reads both ways, slots_lstm of the same cell forward only" in drawn.note
+    (alone, *_) = report.section_figures(_section(built, "addresses", ["slots_bilstm", "slots_crf"]))
+    assert "both ways" not in alone.note + alone.body
+
+
+def test_attention_colours_the_steps_by_weight() -> None:
+    text = str(attention.draw(EXPERIMENTS["snippets_gru"][2]))
+    assert re.findall(r"--share: (\d+)%", text) == ["55", "16", "8", "9", "28", "55"]
+    assert "“fine” 70 %" in text
+    assert re.findall(r'<h5 class="(\w+)">(.*?)</h5>', text) == [
+        ("good", "✓ positive, 75 % sure"),
+        ("bad", "✗ negative, 75 % sure; it is positive"),
+    ]
+
+
+def test_attention_shows_three_right_and_three_wrong_short_texts() -> None:
+    def weighed(identity: str, prediction: str, length: int) -> dict[str, Any]:
+        return opinion(identity, prediction, steps=["a"] * length, attention=[1 / length] * length)
+
+    right = [weighed(f"r{number}", "positive", 3) for number in range(5)]
+    wrong = [weighed(f"w{number}", "negative", 3) for number in range(5)]
+    long = [weighed(f"l{number}", "negative", attention.LONGEST + 1) for number in range(20)]
+    chosen = attention.choose(long + right + wrong)
+    assert [record["id"][0] for record in chosen] == ["r"] * 3 + ["w"] * 3
+    assert chosen == attention.choose((long + right + wrong)[::-1])
+
+
+def test_attention_over_sentences_is_not_taken_for_that_over_steps() -> None:
+    assert attention.draw([story("p", "kitchen", attention=[[0.1, 0.9]])]) is None
+    assert attention.draw([opinion("u", "positive")]) is None
+
+
+def test_gates_are_drawn_by_opening_and_states_by_sign() -> None:
+    text = str(gates.draw(TRACE, bidirectional=False))
+    assert re.findall(r'class="mean".*?>([\d.]+)<', text) == ["0.75", "0.25", "0.50"]
+    forget, cell, _ = re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL)
+    opened = dict(re.findall(r'fill-opacity="([\d.]+)" d="(.*?)"', forget))
+    assert opened["1.0"] == "M0 1h1v1h-1zM2 0h1v1h-1z"  # the second unit's output is largest first
+    assert re.findall(r'class="(\w+)" fill-opacity="([\d.]+)"', cell) == [
+        ("down", "0.5"),
+        ("up", "0.083"),
+        ("up", "1.0"),
+    ]
+
+
+def test_units_whose_output_moves_most_are_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gates, "UNITS", 2)
+    assert gates.choose([[0.0, 0.5, 0.9], [0.4, 0.5, -0.9], [0.9, 0.5, 0.0]]) == [2, 0]
+
+
+def test_layers_of_a_bidirectional_network_are_named_by_direction() -> None:
+    twice = {**TRACE, "layers": TRACE["layers"] * 2}
+    assert re.findall(r"layer \d\w*(?:, \w+)?", str(gates.draw(twice, bidirectional=True))) == [
+        "layer 1, forward",
+        "layer 1, backward",
+    ]
+    assert re.findall(r"layer \d(?:, \w+)?", str(gates.draw(twice, bidirectional=False))) == ["layer 1", "layer 2"]
+
+
+def test_gates_are_drawn_for_one_network_of_a_section_that_has_a_forget_gate(data: Path) -> None:
+    def drawn() -> list[str]:
+        return [f.note for f in report.section_figures(_section(data, "addresses")) if f.heading.startswith("Gates")]
+
+    twice = {**TRACE, "layers": TRACE["layers"] * 2}
+    write_json(data / "predictions" / "slots_bilstm" / "trace.json", twice)
+    (note,) = drawn()
+    assert note.startswith("slots_lstm reads a test example")
+    assert "open to 0.50 on average" in note
+    (data / "predictions" / "slots_lstm" / "trace.json").unlink()
+    (note,) = drawn()
+    assert note.startswith("slots_bilstm")
+    hidden = [{"hidden": layer["hidden"]} for layer in TRACE["layers"]]
+    write_json(data / "predictions" / "slots_bilstm" / "trace.json", {**TRACE, "layers": hidden})
+    assert drawn() == []
+
+
+def test_sections_without_tags_attention_or_trace_have_no_such_figure(built: Path) -> None:
+    assert report.section_figures(_section(built, "digits")) == []
+    assert [figure.heading for figure in report.section_figures(_section(built, "snippets"))] == [
+        "Where attention looks on snippets"
+    ]
+
+
+def test_sentiment_shows_text_label_and_every_answer() -> None:
+    item = {"gru": opinion("u", "positive", rating=-1.25), "lstm": opinion("u", "negative")}
+    text = str(examples_sentiment.show(item))
+    assert "fine &lt;script&gt;" in text
+    assert "(−1.2)" in text
+    answers = re.findall(r'scope="row">(\w+)</th><td>(\w+)<small>, (\d+).*?(✓|✗)', text, flags=re.DOTALL)
+    assert answers == [("gru", "positive", "75", "✓"), ("lstm", "negative", "75", "✗")]
+    kinds = [kind for kind in report.example_kinds() if kind.fits(item["gru"])]
+    assert kinds[0] is examples_sentiment
+
+
+def test_pair_of_a_contrast_set_stands_first_among_the_examples() -> None:
+    right = [{"one": slots(f"r{number}", *RIGHT_TAGS)} for number in range(3)]
+    pair = [{"one": {**slots(name, *RIGHT_TAGS), "pair": "p"}} for name in ("x", "y")]
+    lone = {"one": {**slots("z", *RIGHT_TAGS), "pair": "q"}}
+    chosen = examples_slots.choose([lone, right[0], pair[0], right[1], pair[1], right[2]])
+    assert [item["one"]["id"] for item in chosen] == ["x", "y", "z", "r0"]
+
+
+def test_long_sentences_are_no_examples_of_slots() -> None:
+    item = {"one": {"tokens": ["a"] * (examples_slots.LONGEST + 1), "tags": [], "prediction": []}}
+    assert examples_slots.choose([item]) == []
+
+
+def test_long_facts_and_many_reasons_are_folded_away(data: Path) -> None:
+    path = data / "prepared" / "skies" / "summary.json"
+    summary = json.loads(path.read_text())
+    summary["facts"]["long"] = "word " * 100
+    summary["rejected"] |= {f"reason {number}": {"count": 2, "first": []} for number in range(3)}
+    write_json(path, summary)
+    text = report.page(report.gather(params(["weather_oracle"])))
+    assert re.findall(r"<summary>(.*?)</summary>", text)[1:] == ["9, for 4 reasons"]
+    assert text.count("<details>") == 2
 
 
 def _gather(data: Path) -> list[report.Wing]:

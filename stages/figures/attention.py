@@ -63,11 +63,13 @@ def _example(record: Record) -> dict[str, Any]:
     largest = max(weights)
     order = sorted(range(len(steps)), key=lambda place: -weights[place])[:3]
     told = [
-        (step, round(65 * weight / largest) if largest else 0, place in order, f"{100 * weight:.1f} %")
+        (step, round(55 * weight / largest) if largest else 0, place in order, f"{100 * weight:.1f} %")
         for place, (step, weight) in enumerate(zip(steps, weights, strict=True))
     ]
     sure = f", {100 * record['confidence']:.0f} % sure" if "confidence" in record else ""
-    truth = f"{record['prediction']}{sure}" if _right(record) else f"{record['prediction']}{sure}; it is {_target(record)}"
+    truth = (
+        f"{record['prediction']}{sure}" if _right(record) else f"{record['prediction']}{sure}; it is {_target(record)}"
+    )
     return {
         "id": record["id"],
         "right": _right(record),

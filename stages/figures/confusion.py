@@ -15,7 +15,6 @@ STYLE = """
 .matrix th, .matrix td { padding: 0.3rem 0.5rem; font-size: 0.82rem; border-bottom: 0; }
 .matrix thead th { text-align: center; }
 .matrix thead th span.turned { writing-mode: vertical-rl; transform: rotate(180deg); white-space: nowrap; }
-.matrix tbody th { font-weight: 400; white-space: nowrap; }
 .matrix td {
   text-align: right; font-variant-numeric: tabular-nums; min-width: 2.9rem; border: 1px solid var(--rule);
   background: color-mix(in srgb, var(--shade, transparent) var(--share, 0%), transparent);

@@ -15,7 +15,11 @@ Record = Mapping[str, Any]
 Item = Mapping[str, Record]  # experiment to its record, all of one test example
 
 VERDICTS = ("right", "wrong")
-LEGEND = "A coloured cell is a slot over its words, – a word in no slot; ✗ marks what differs from the true slots."
+LONGEST = 18  # words of an example that is shown
+LEGEND = (
+    f"They have at most {LONGEST} words. A coloured cell is a slot over its words, – a word in no slot; ✗ marks what "
+    "differs from the true slots."
+)
 STYLE = """
 .example:has(.slots) { grid-column: 1 / -1; }
 .slots th, .slots td { padding: 0.3rem 0.45rem; font-size: 0.82rem; }
@@ -61,10 +65,28 @@ def right(record: Record) -> bool:
 
 
 def choose(items: Sequence[Item]) -> list[Item]:
-    """Take the first two that every experiment got right, and the first four that one or more got wrong."""
-    perfect = [item for item in items if all(map(right, item.values()))]
-    flawed = [item for item in items if not all(map(right, item.values()))]
-    return perfect[:2] + flawed[:4]
+    """Take the first pair of the data's contrast set, if there is one; then the first examples of either outcome.
+
+    These are two that every experiment got right, and four that one or more got wrong.
+    """
+    items = [item for item in items if len(next(iter(item.values()))["tokens"]) <= LONGEST]
+    pair = _pair(items)
+    others = [item for item in items if item not in pair]
+    perfect = [item for item in others if all(map(right, item.values()))]
+    flawed = [item for item in others if not all(map(right, item.values()))]
+    return pair + perfect[:2] + flawed[:4]
+
+
+def _pair(items: Sequence[Item]) -> list[Item]:
+    """Give the first two examples that are one pair, equal but for the word that decides."""
+    waiting: dict[str, Item] = {}
+    for item in items:
+        name = next(iter(item.values())).get("pair")
+        if name is not None and name in waiting:
+            return [waiting[name], item]
+        if name is not None:
+            waiting[name] = item
+    return []
 
 
 def show(item: Item) -> Markup:

@@ -12,7 +12,7 @@ Trace = Mapping[str, Any]  # "steps": symbols read, "layers": by name the values
 Grid = Sequence[Sequence[float]]  # (time, hidden)
 
 UNITS = 24
-LONGEST = 26  # steps
+LONGEST = 24  # steps
 LEVELS = 12  # of colour
 GATES = ("input", "forget", "output", "reset", "update")  # between 0 and 1
 STATES = ("cell", "hidden")  # of either sign
@@ -26,7 +26,9 @@ STYLE = """
 .gates svg { display: block; width: 100%; height: 6.75rem; background: var(--sunken); }
 .gates .up { fill: var(--accent); }
 .gates .down { fill: var(--series-2); }
-.gates .mean { background: color-mix(in srgb, var(--accent) var(--share), transparent); font-variant-numeric: tabular-nums; }
+.gates .mean {
+  background: color-mix(in srgb, var(--accent) var(--share), transparent); font-variant-numeric: tabular-nums;
+}
 """
 TEMPLATE = Environment(autoescape=True).from_string("""
 <table class="gates" style="--steps: {{ steps | length }}">

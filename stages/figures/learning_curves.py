@@ -64,13 +64,14 @@ def small(points: Sequence[Point], colour: str, axis: LossAxis, title: str) -> A
     return _losses(points, colour, axis, [title], width=140, height=80)
 
 
-def _losses(
-    points: Sequence[Point], colour: str, axis: LossAxis, heading: list[str], width: int, height: int
-) -> Any:
+def _losses(points: Sequence[Point], colour: str, axis: LossAxis, heading: list[str], width: int, height: int) -> Any:
     losses = [point for point in points if point.series.endswith("_loss")]
     scale = alt.Scale(type="log" if axis.logarithmic else "linear", domain=[axis.low, axis.high], nice=True)
-    unit = "loss (nats, log scale)" if axis.logarithmic else "loss (nats)"
-    return _lines(losses, colour, [*heading, unit], scale, width, height)
+    if not axis.logarithmic:
+        return _lines(losses, colour, [*heading, "loss (nats)"], scale, width, height)
+    powers = range(math.floor(math.log10(axis.low)), math.ceil(math.log10(axis.high)) + 1)
+    ticks = [10.0**power for power in powers[:: 1 + len(powers) // 6]]
+    return _lines(losses, colour, [*heading, "loss (nats, log scale)"], scale, width, height, ticks)
 
 
 def chart(points: Sequence[Point], colour: str, axis: LossAxis) -> Any:
@@ -89,7 +90,15 @@ def grid(charts: Sequence[Any], title: str, columns: int = 5) -> Any:
     return drawn.resolve_scale(x="independent", y="independent")
 
 
-def _lines(points: Sequence[Point], colour: str, heading: list[str], scale: alt.Scale, width: int, height: int) -> Any:
+def _lines(
+    points: Sequence[Point],
+    colour: str,
+    heading: list[str],
+    scale: alt.Scale,
+    width: int,
+    height: int,
+    ticks: Sequence[float] | None = None,
+) -> Any:
     data = [
         {
             "epoch": point.epoch,
@@ -100,7 +109,7 @@ def _lines(points: Sequence[Point], colour: str, heading: list[str], scale: alt.
         for point in points
     ]
     epochs = alt.Axis(tickCount=5, tickMinStep=1, format="d", labelFlush=False)
-    values = alt.Axis(tickCount=4, format="~r", minExtent=LABEL)
+    values = alt.Axis(tickCount=4, format="~r", minExtent=LABEL, values=ticks or alt.Undefined)
     seeds = alt.Chart(alt.InlineData(values=data)).mark_line(
         color=colour, strokeWidth=1.3, point=alt.OverlayMarkDef(color=colour, size=12) if _single(points) else False
     )

@@ -77,7 +77,7 @@ def label(metric: str, among: Sequence[str] = ()) -> str:
 
 
 def markdown(titles: Mapping[str, str], rows: Mapping[str, Metrics], parameters: Mapping[str, tuple[int, int]]) -> str:
-    """Write the table as Markdown; each argument goes by the experiment's key, ``parameters`` are all and the model's."""
+    """Write the table as Markdown, all by the experiment's key; ``parameters`` are those of all and of the model."""
     heads = columns(list(rows.values()))
     arrows = [f"{head.heading} {'↓' if head.lower_is_better else '↑'}" for head in heads]
     lines = [["Experiment", "Model", *arrows, "Parameters", "of the model"]]

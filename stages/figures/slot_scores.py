@@ -1,4 +1,4 @@
-"""F1 of each slot under several experiments side by side, and what the context to the right adds to it."""
+"""F1 of each slot under several experiments side by side, and what reading both ways adds to it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ FEWEST = 5  # spans in the test data that a slot must have to be shown
 MOST = 24  # slots
 STYLE = """
 .heat th, .heat td { padding: 0.3rem 0.5rem; font-size: 0.82rem; }
-.heat tbody th { font-weight: 400; white-space: nowrap; }
-.heat thead th { overflow-wrap: anywhere; text-align: right; max-width: 7.5rem; }
+.heat thead th { text-align: right; max-width: 7.5rem; }
 .heat thead th:first-child { text-align: left; }
 .heat td { text-align: right; font-variant-numeric: tabular-nums; }
 .heat .score { background: color-mix(in srgb, var(--accent) var(--share), transparent); border: 1px solid var(--page); }
@@ -27,7 +26,8 @@ STYLE = """
 TEMPLATE = Environment(autoescape=True).from_string("""
 <table class="heat"><caption class="unseen">F1 of each slot in percent, by experiment</caption>
 <thead><tr><th scope="col">slot</th><th scope="col">spans</th>{% for name in names -%}
-<th scope="col">{{ name }}</th>{% endfor %}{% if pair %}<th scope="col">the right context adds</th>{% endif %}</tr></thead>
+<th scope="col">{% for part in name.split("_") %}{{ part }}{% if not loop.last %}_<wbr>{% endif %}{% endfor %}</th>
+{%- endfor %}{% if pair %}<th scope="col">reading both ways adds</th>{% endif %}</tr></thead>
 <tbody>{% for slot, spans, scores, gain in rows %}
 <tr><th scope="row">{{ slot }}</th><td class="count">{{ spans }}</td>{% for score in scores -%}
 <td class="score" style="--share: {{ (score * score / 200) | round | int }}%">{{ "%.0f" | format(score) }}</td>

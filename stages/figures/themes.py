@@ -15,27 +15,27 @@ class Theme:
 
 TAGGING = Theme(
     "Networks with memory",
-    "Slot filling gives each word of a sentence its slot (N1, N22), and key terms can be found in the same way (N21). A "
-    "feed-forward network has no memory of what came before, so it cannot tell the Taipei of “arrive Taipei” from the "
-    "Taipei of “leave Taipei”. A recurrent network uses the same weights at every step (N4) and stores its hidden layer "
-    "(Elman) or its output (Jordan) from word to word (N2, N5); an LSTM guards that memory with gates (N8), which may "
-    "look at the memory through peepholes (N11); its first form had no forget gate (N19). A GRU couples the gates, so "
-    "that the old goes as the new comes in (N13). Layers may be stacked (N6, N12), and a bidirectional network sees the "
-    "whole sentence before it labels any word (N7).",
+    "Slot filling gives each word of a sentence its slot (N1, N22), and key terms can be found in the same way (N21). "
+    "A feed-forward network has no memory of what came before, so it cannot tell the Taipei of “arrive Taipei” from "
+    "the Taipei of “leave Taipei”. A recurrent network uses the same weights at every step (N4) and stores its hidden "
+    "layer (Elman) or its output (Jordan) from word to word (N2, N5); an LSTM guards that memory with gates (N8), "
+    "which may look at the memory through peepholes (N11); its first form had no forget gate (N19). A GRU couples the "
+    "gates, so that the old goes as the new comes in (N13). Layers may be stacked (N6, N12), and a bidirectional "
+    "network sees the whole sentence before it labels any word (N7).",
 )
 SENTIMENT = Theme(
     "Sentiment analysis",
     "Many to one: a network reads a text word by word or character by character and then says one class for all of it "
-    "(N20). What it must remember until then is where simple recurrent networks (N2), LSTMs (N8) and GRUs (N13) differ; "
-    "pooling by attention takes a weighted mean over all steps instead of the last one. The peer, a logistic regression "
-    "on n-grams, has no notion of order beyond an n-gram.",
+    "(N20). What it must remember until then is where simple recurrent networks (N2), LSTMs (N8) and GRUs (N13) "
+    "differ; pooling by attention takes a weighted mean over all steps instead of the last one. The peer, a logistic "
+    "regression on n-grams, has no notion of order beyond an n-gram.",
 )
 EXTERNAL = Theme(
     "External memory",
-    "A Neural Turing Machine moves read and write heads over a memory (N28): it learns to copy up to 20 random vectors "
-    "and is then asked for up to 120, beside an LSTM that must hold them all in its cells (N8). A memory network keeps "
-    "each sentence of a story as a vector, and moves its reading head over them more than once before it answers a "
-    "question (N29), where an LSTM reads story and question as one sequence.",
+    "A Neural Turing Machine moves read and write heads over a memory (N28): it learns to copy up to 20 random "
+    "vectors and is then asked for up to 120, beside an LSTM that must hold them all in its cells (N8). A memory "
+    "network keeps each sentence of a story as a vector, and moves its reading head over them more than once before "
+    "it answers a question (N29), where an LSTM reads story and question as one sequence.",
 )
 # By the first part of an experiment's key; wings stand in this order.
 THEMES = {
@@ -63,31 +63,32 @@ THEMES = {
 }
 # By data set: what it is, what it tests, and how far its figures can be trusted.
 DATASETS = {
-    "addresses": "Postal addresses of the United States, each word labelled by people with its part of the address. The "
-    "same word may be a street, a town or a building, and the same number a house, a flat or a postcode: only the words "
-    "around it tell (N1, N22). Every cell of the notes is tried here, in one direction and in two, with one layer and "
-    "with more (N2 to N13, N19).",
-    "tickets": "Sentences at a ticket desk, made by a small grammar to ask one question: does a network remember the word "
-    "that decides (N1)? The contrast set has pairs of sentences that are equal but for that word, “arrive” in one and "
-    "“leave” in the other, with up to six words between it and a city that training has never seen. So a network that "
-    "sees one word at a time must give both cities the same slot, and is right on at most half of them; a memory is all "
-    "that it lacks (N2, N5, N8). Nobody talks like this, and a simple rule would be right every time: the figures say "
-    "whether a memory works, not how well people are understood.",
-    "commands": "Commands to a smart home (N22). They are made from templates that people wrote, not said by anyone, and "
-    "templates are easier than speech. No template is in two splits, and about a third of the slots in the test data "
-    "have a value that training has not. Often only a later word tells the slot of an earlier one: in “ten minutes” and "
-    "“ten percent” it is the unit. A network that reads forward only cannot know it yet, a bidirectional one can (N7).",
+    "addresses": "Postal addresses of the United States, each word labelled by people with its part of the address. "
+    "The same word may be a street, a town or a building, and the same number a house, a flat or a postcode: only the "
+    "words around it tell (N1, N22). Every cell of the notes is tried here, in one direction and in two, with one "
+    "layer and with more (N2 to N13, N19).",
+    "tickets": "Sentences at a ticket desk, made by a small grammar to ask one question: does a network remember the "
+    "word that decides (N1)? The contrast set has pairs of sentences that are equal but for that word, “arrive” in "
+    "one and “leave” in the other, with up to six words between it and a city that training has never seen. So a "
+    "network that sees one word at a time must give both cities the same slot, and is right on at most half of them; "
+    "a memory is all that it lacks (N2, N5, N8). Nobody talks like this, and a simple rule would be right every time: "
+    "the figures say whether a memory works, not how well people are understood.",
+    "commands": "Commands to a smart home (N22). They are made from templates that people wrote, not said by anyone, "
+    "and templates are easier than speech. No template is in two splits, and about a third of the slots in the test "
+    "data have a value that training has not. Often only a later word tells the slot of an earlier one: in “ten "
+    "minutes” and “ten percent” it is the unit. A network that reads forward only cannot know it yet, a bidirectional "
+    "one can (N7).",
     "encyclopedia": "Sentences of Wikipedia articles; the key terms are the words that link to another article (N21). "
-    "Wikipedia links a term at its first mention only and everyday terms not at all, and one sentence does not tell what "
-    "came first: a term marked at a later mention counts as wrong. So precision looks worse than it is, and learning "
-    "from such labels lowers recall too. The figures compare methods with each other; they do not say what share of a "
-    "text’s key terms a method finds. The test data are all sentences with a link of a few articles that training has "
-    "not seen.",
-    "snippets": "Sentences of English film reviews, read word by word (N20). 15 to 29 people rated each from −4 to 4; the "
-    "label is the sign of their mean, and sentences with a mean near zero are left out, which makes the task easier than "
-    "it is. A further 13,400 sentences without labels, of other kinds of text for the most part, are there for an "
-    "encoder to be trained on first.",
-    "reviews": "Chinese reviews of books, computers and hotels, read character by character (N20). A line may be a part of "
-    "a review and has the label of the whole, so that some say little or the opposite (“breakfast was good”, in a bad "
-    "review); this bounds what any method can reach.",
+    "Wikipedia links a term at its first mention only and everyday terms not at all, and one sentence does not tell "
+    "what came first: a term marked at a later mention counts as wrong. So precision looks worse than it is, and "
+    "learning from such labels lowers recall too. The figures compare methods with each other; they do not say what "
+    "share of a text’s key terms a method finds. The test data are all sentences with a link of a few articles that "
+    "training has not seen.",
+    "snippets": "Sentences of English film reviews, read word by word (N20). 15 to 29 people rated each from −4 to 4; "
+    "the label is the sign of their mean, and sentences with a mean near zero are left out, which makes the task "
+    "easier than it is. A further 13,400 sentences without labels, of other kinds of text for the most part, are "
+    "there for an encoder to be trained on first.",
+    "reviews": "Chinese reviews of books, computers and hotels, read character by character (N20). A line may be a "
+    "part of a review and has the label of the whole, so that some say little or the opposite (“breakfast was good”, "
+    "in a bad review); this bounds what any method can reach.",
 }

@@ -671,7 +671,7 @@ def test_attention_shows_three_right_and_three_wrong_short_texts() -> None:
 
 
 def test_attention_over_sentences_is_not_taken_for_that_over_steps() -> None:
-    assert attention.draw([story("p", "kitchen", attention=[[0.1, 0.9]])]) is None
+    assert attention.draw([story("p", "kitchen", attention=[[0.1, 0.9]], steps=["John"])]) is None
     assert attention.draw([opinion("u", "positive")]) is None
 
 

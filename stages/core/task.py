@@ -44,6 +44,12 @@ class Training:
     patience: int | None = pydantic.Field(default=None, gt=0)
     clip_norm: float = pydantic.Field(gt=0)
 
+    def rate(self, done: float) -> float:
+        """Give the learning rate when the share ``done`` (0 to 1) of the training is done."""
+        if self.schedule == "constant":
+            return self.learning_rate
+        return self.learning_rate * (1 - (1 - self.final_fraction) * done)
+
 
 class Task(pl.LightningModule):
     """A kind of problem: embedding, head and loss around a model.

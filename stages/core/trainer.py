@@ -155,12 +155,22 @@ class Epochs(Callback):
         self.seconds, self.epochs = state["seconds"], state["epochs"]
 
 
+class Patience(EarlyStopping):
+    """Early stopping that counts no epoch whose score is NaN, as those are that train something else first."""
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
+        """Count the epoch."""
+        if not trainer.callback_metrics[self.monitor].isnan():
+            super().on_train_epoch_end(trainer, task)
+
+
 def fit(
     task: Task, train: list[Example], validation: list[Example], plan: Training, seed: int, folder: Path, label: str
 ) -> dict[str, float]:
     """Train ``task`` in place, keep what a resumption needs in ``folder``, and give {"seconds", "epochs"}.
 
-    The task ends with the weights of its best epoch on validation; ``folder``/learning_curve.csv has a row an epoch.
+    The task ends with the weights of its best epoch on validation (one whose score is NaN is never the best but where
+    all are); ``folder``/learning_curve.csv has a row an epoch.
     Call again with the same arguments after a kill, and it goes on from the last whole epoch.
     """
     task.plan = plan
@@ -177,7 +187,7 @@ def fit(
     callbacks: list[Callback] = [epochs]
     if plan.patience:
         callbacks.append(
-            EarlyStopping(task.monitor, mode=task.monitor_mode, patience=plan.patience, check_on_train_epoch_end=True)
+            Patience(task.monitor, mode=task.monitor_mode, patience=plan.patience, check_on_train_epoch_end=True)
         )
     last = folder / "last.ckpt"
     logger = EpochLogger(

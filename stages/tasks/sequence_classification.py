@@ -1,4 +1,4 @@
-"""Sequence classification: a text in, one class out (many to one)."""
+"""Sequence classification: a text in, one class out (many to one); the encoder may be trained without labels first."""
 
 from __future__ import annotations
 
@@ -11,15 +11,28 @@ import pydantic
 import torch
 from torch import Tensor, nn
 
-from stages.core.batch import Padded, pad
+from stages.core.batch import Padded, Recurrence, pad
 from stages.core.dataset import Example
 from stages.core.errors import InputError
 from stages.core.params import settings
-from stages.core.task import Batch, Task, read_lines
+from stages.core.task import Batch, Task, build_optimizer, read_lines
 from stages.core.vocabulary import PADDING, UNKNOWN, Unit, Vocabulary, tokens
 
 UNSEEN = -100  # the class's index where it is unknown; such an example has no part in the loss
-Pooling = Literal["last", "mean", "max"]
+Pooling = Literal["last", "mean", "max", "attention"]
+
+
+@settings
+class Pretraining:
+    """The first ``epochs`` of a training train a language model, on the texts of the training split and of ``split``.
+
+    The learning rate is constant in them; the optimizer then starts afresh.
+    """
+
+    split: str
+    epochs: int = pydantic.Field(gt=0)
+    learning_rate: float = pydantic.Field(gt=0)
+    weight_decay: float = pydantic.Field(default=0.0, ge=0)
 
 
 @settings
@@ -28,7 +41,7 @@ class Settings:
     the field with the class. ``unit``: what a step is. ``embedding_size``: dimensions of a step's vector. ``dropout``:
     the share of dimensions set to 0, of the embedding and of the pooled output; ``word_dropout``: of steps that become
     <unk>; both in training only. ``pooling``: how the outputs of all steps become one vector, ``last`` being the
-    output at the last step.
+    output at the last step. ``longest``: so many steps of an example are read, what follows is not (none: all are).
     """
 
     inputs: list[str] = pydantic.Field(min_length=1)
@@ -38,24 +51,38 @@ class Settings:
     dropout: float = pydantic.Field(default=0.0, ge=0, lt=1)
     word_dropout: float = pydantic.Field(default=0.0, ge=0, lt=1)
     pooling: Pooling
+    longest: int | None = pydantic.Field(default=None, gt=0)
+    pretraining: Pretraining | None = None
+
+    @property
+    def further_splits(self) -> list[str]:
+        """Splits whose examples, without labels, belong to the training examples."""
+        return [self.pretraining.split] if self.pretraining else []
 
 
 def fit_vocabularies(examples: list[Example], settings: Settings) -> dict[str, Vocabulary]:
     """Collect "steps", the words or characters of the inputs, and "labels", the classes."""
     steps = (step for example in examples for text in _texts(example, settings) for step in tokens(text, settings.unit))
-    labels = (example[settings.target] for example in examples)
+    labels = (example[settings.target] for example in examples if settings.target in example)
     return {"steps": Vocabulary.of(steps), "labels": Vocabulary.of(labels, specials=())}
 
 
 def build(
     settings: Settings, vocabularies: dict[str, Vocabulary], build_model: Callable[[int], nn.Module]
 ) -> SequenceClassification:
-    """Build the task; ``build_model`` is given the embedding's size."""
+    """Build the task; ``build_model`` is given the embedding's size.
+
+    Raises InputError where the model cannot be pretrained.
+    """
     return SequenceClassification(settings, vocabularies, build_model(settings.embedding_size))
 
 
 class SequenceClassification(Task):
-    """Cross-entropy of the class. A batch holds "inputs" (batch, time), indices of steps, and "target" (batch,)."""
+    """Cross-entropy of the class, or in the epochs of pretraining of the neighbouring steps.
+
+    A batch holds indices: "steps" (batch, time); "inputs" (batch, time), the same but for those dropped in training;
+    "target" (batch,), the classes.
+    """
 
     decoder = {"name": "argmax"}
 
@@ -66,38 +93,78 @@ class SequenceClassification(Task):
         self.embedding = nn.Embedding(len(self.steps), settings.embedding_size, self.steps.index[PADDING])
         self.dropout = nn.Dropout(settings.dropout)
         self.model = model
-        self.head = nn.Linear(int(model.output_size), len(self.labels))  # type: ignore[arg-type]
+        size = int(model.output_size)  # type: ignore[arg-type]
+        self.attention = Attention(size) if settings.pooling == "attention" else None
+        self.head = nn.Linear(size, len(self.labels))
+        self.language_model = LanguageModel(sightless(model), len(self.steps)) if settings.pretraining else None
         self._encoded: dict[str, Tensor] = {}
         self._right = self._asked = 0
 
+    @property
+    def pretrains(self) -> bool:
+        """Whether a training is in an epoch of pretraining."""
+        pretraining = self.settings.pretraining
+        return pretraining is not None and self.plan is not None and self.current_epoch < pretraining.epochs
+
+    def draw(self, examples: list[Example], generator: torch.Generator) -> list[Example]:
+        """Give the examples with a label; in pretraining all."""
+        return examples if self.pretrains else [example for example in examples if self.settings.target in example]
+
     def size(self, example: Example) -> int:
-        """Give the number of words or characters."""
-        return sum(len(self._encode(text)) for text in _texts(example, self.settings))
+        """Give the number of words or characters that are read."""
+        return len(self._read(example))
 
     def collate(self, examples: list[Example]) -> Batch:
         """Make a batch; in training, words are dropped at random."""
-        inputs = pad([torch.cat([self._encode(text) for text in _texts(ex, self.settings)]) for ex in examples])
+        inputs = steps = pad([self._read(example) for example in examples])
         if self.training and self.settings.word_dropout:
             dropped = (torch.rand(inputs.values.shape) < self.settings.word_dropout) & inputs.mask
             inputs = Padded(inputs.values.masked_fill(dropped, self.steps.index[UNKNOWN]), inputs.lengths)
         target = [self.labels.index.get(example.get(self.settings.target, ""), UNSEEN) for example in examples]
-        return {"inputs": inputs, "target": torch.tensor(target)}
+        return {"steps": steps, "inputs": inputs, "target": torch.tensor(target)}
 
     def log_probabilities(self, batch: Batch) -> Tensor:
         """Give the log probability of each class (batch, label)."""
-        inputs = batch["inputs"]
-        assert isinstance(inputs, Padded)
-        outputs, _ = self.model(self.dropout(self.embedding(inputs.values)), inputs.lengths)
-        pooled = pool(Padded(outputs, inputs.lengths), self.settings.pooling)
-        scores: Tensor = self.head(self.dropout(pooled))
+        outputs = self._outputs(batch)
+        weights = self.attention(outputs) if self.attention else None
+        scores: Tensor = self.head(self.dropout(pool(outputs, self.settings.pooling, weights)))
         return scores.log_softmax(dim=1)
 
+    def explain(self, batch: Batch) -> list[dict[str, Any]]:
+        """Say of each example what its class rests on.
+
+        With pooling "attention", "steps" are the steps read, and "attention" is the weight of each; else nothing.
+        """
+        steps = _padded(batch, "steps")
+        if self.attention is None:
+            return [{} for _ in steps.lengths]
+        weights = self.attention(self._outputs(batch))
+        rows = zip(steps.values.tolist(), weights.tolist(), steps.lengths.tolist(), strict=True)
+        return [
+            {"steps": self.steps.decode(read[:length]), "attention": [round(weight, 4) for weight in row[:length]]}
+            for read, row, length in rows
+        ]
+
     def loss(self, batch: Batch) -> tuple[Tensor, int]:
-        """Give the mean cross-entropy of the classes, in nats, and their number."""
+        """Give the mean cross-entropy of the classes (in pretraining, of the neighbouring steps), in nats, and their
+        number.
+        """
+        if self.pretrains:
+            assert self.language_model is not None
+            return self.language_model(self._outputs(batch), _padded(batch, "steps").values)
         target = _tensor(batch, "target")
         items = int(target.ne(UNSEEN).sum())
         total = nn.functional.nll_loss(self.log_probabilities(batch), target, ignore_index=UNSEEN, reduction="sum")
         return total / max(items, 1), items
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Log the validation loss; in pretraining that of the language model, and none (NaN) of the classes."""
+        if not self.pretrains:
+            return super().validation_step(batch, batch_index)
+        loss, items = self.loss(batch)
+        self.log("validation_language_model", loss, batch_size=items)
+        self.log("validation_loss", loss * torch.nan, batch_size=items, prog_bar=True)
+        return None
 
     def validation_update(self, batch: Batch) -> None:
         """Count the right classes."""
@@ -106,10 +173,39 @@ class SequenceClassification(Task):
         self._asked += len(target)
 
     def validation_scores(self) -> dict[str, float]:
-        """Give the accuracy in percent."""
+        """Give the accuracy in percent; none in pretraining."""
         right, asked = self._right, self._asked
         self._right = self._asked = 0
-        return {"validation_accuracy": 100 * right / max(asked, 1)}
+        return {"validation_accuracy": 100 * right / asked} if asked else {}
+
+    def training_scores(self) -> dict[str, float]:
+        """Give loss and gradient norm; the loss of pretraining is of another kind, and has another name."""
+        scores = super().training_scores()
+        if self.pretrains:
+            scores["training_language_model"] = scores.pop("training_loss")
+        return scores
+
+    def configure_optimizers(self) -> Any:
+        """Build the optimizer; with pretraining its settings are those of the epoch, else as for every task."""
+        if self.settings.pretraining is None:
+            return super().configure_optimizers()
+        assert self.plan is not None
+        return build_optimizer(self, self.plan)
+
+    def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
+        """With pretraining, set learning rate and weight decay of its epochs or, decaying over them, of the others."""
+        pretraining, plan = self.settings.pretraining, self.plan
+        if pretraining is None or plan is None:
+            return
+        optimizer = self.trainer.optimizers[0]
+        rate, decay = pretraining.learning_rate, pretraining.weight_decay
+        if not self.pretrains:
+            epochs = self.current_epoch - pretraining.epochs + batch_index / self.trainer.num_training_batches
+            rate, decay = plan.rate(epochs / (plan.epochs - pretraining.epochs)), plan.weight_decay
+            if epochs == 0:
+                optimizer.state.clear()  # means of the gradients of another loss
+        for group in optimizer.param_groups:
+            group.update(lr=rate, weight_decay=decay)
 
     def read_input(self, source: Path | TextIO) -> list[Example]:
         """Read texts: one a line where there is one input field.
@@ -146,6 +242,16 @@ class SequenceClassification(Task):
         start = len(texts) - len(others)
         return {first: texts[:start], **dict(zip(others, texts[start:], strict=True))}
 
+    def _outputs(self, batch: Batch) -> Padded:
+        """Outputs of the model (batch, time, feature)."""
+        inputs = _padded(batch, "inputs")
+        outputs, _ = self.model(self.dropout(self.embedding(inputs.values)), inputs.lengths)
+        return Padded(outputs, inputs.lengths)
+
+    def _read(self, example: Example) -> Tensor:
+        """Words or characters of an example as indices (time,)."""
+        return torch.cat([self._encode(text) for text in _texts(example, self.settings)])[: self.settings.longest]
+
     def _encode(self, text: str) -> Tensor:
         """Words or characters of a text as indices (time,); kept, since each is needed every epoch."""
         if text not in self._encoded:
@@ -154,13 +260,78 @@ class SequenceClassification(Task):
         return self._encoded[text]
 
 
-def pool(outputs: Padded, pooling: Pooling) -> Tensor:
-    """Make one vector (batch, feature) of the outputs (batch, time, feature) at real steps."""
+class Attention(nn.Module):
+    """Self-attention with one learned query (Yang et al. 2016, equations 5 and 6)."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(size, size)
+        self.query = nn.Linear(size, 1, bias=False)
+
+    def forward(self, outputs: Padded) -> Tensor:
+        """Give the weight of each step (batch, time): u_t = tanh(W h_t + b), a = softmax(u . query), 0 at padding."""
+        scores: Tensor = self.query(self.project(outputs.values).tanh())[:, :, 0]
+        return scores.masked_fill(~outputs.mask, -torch.inf).softmax(dim=1)
+
+
+class LanguageModel(nn.Module):
+    """Predicts each step from the encoder's output before it, and from that of a backward encoder after it.
+
+    Both directions share one adaptive softmax (Grave et al. 2017): indices of frequent steps are low.
+    """
+
+    def __init__(self, encoder: Recurrence, symbols: int) -> None:
+        super().__init__()
+        self.directions = 2 if encoder.backwards else 1
+        cuts = [max(symbols // 16, 1), max(symbols // 4, 2)]
+        size = encoder.output_size // self.directions
+        self.softmax = nn.AdaptiveLogSoftmaxWithLoss(size, symbols, cuts, div_value=2.0)
+
+    def forward(self, outputs: Padded, steps: Tensor) -> tuple[Tensor, int]:
+        """Give the mean cross-entropy, in nats, of ``steps`` (batch, time) that ``outputs`` predict, and their number.
+
+        The first step (of the backward direction, the last) is not predicted, nor is padding.
+        """
+        forwards, *backwards = outputs.values.chunk(self.directions, dim=2)
+        inner = outputs.mask[:, 1:]
+        seen, asked = [forwards[:, :-1][inner]], [steps[:, 1:][inner]]
+        for values in backwards:
+            seen.append(values[:, 1:][inner])
+            asked.append(steps[:, :-1][inner])
+        predicted = torch.cat(asked)
+        if not len(predicted):
+            return outputs.values.sum() * 0, 0
+        return self.softmax(torch.cat(seen), predicted).loss, len(predicted)
+
+
+def sightless(model: nn.Module) -> Recurrence:
+    """Give ``model``; raises InputError where a step's output has seen a neighbour that it would have to predict."""
+    if not isinstance(model, Recurrence):
+        raise InputError(
+            "task.pretraining needs a recurrent model, whose output at a step has not seen the next step; "
+            f"{type(model).__name__} is none"
+        )
+    if model.backwards and len(model.forwards) > 1:
+        raise InputError(
+            "task.pretraining needs a model of one layer, or of one direction: from a bidirectional layer the next one "
+            "reads the very step that it would have to predict"
+        )
+    return model
+
+
+def pool(outputs: Padded, pooling: Pooling, weights: Tensor | None = None) -> Tensor:
+    """Make one vector (batch, feature) of the outputs (batch, time, feature) at real steps.
+
+    ``weights`` (batch, time) are those of "attention" (Yang et al. 2016, equation 7).
+    """
     values, mask = outputs.values, outputs.mask[:, :, None]
     if pooling == "last":
         return values[torch.arange(len(values), device=values.device), outputs.lengths - 1]
     if pooling == "mean":
         return values.masked_fill(~mask, 0).sum(dim=1) / outputs.lengths[:, None]
+    if pooling == "attention":
+        assert weights is not None
+        return torch.einsum("bt,btf->bf", weights, values)
     return values.masked_fill(~mask, -torch.inf).amax(dim=1)
 
 
@@ -175,4 +346,10 @@ def _texts(example: Example, settings: Settings) -> list[str]:
 def _tensor(batch: Batch, name: str) -> Tensor:
     value = batch[name]
     assert not isinstance(value, Padded)
+    return value
+
+
+def _padded(batch: Batch, name: str) -> Padded:
+    value = batch[name]
+    assert isinstance(value, Padded)
     return value

@@ -381,6 +381,7 @@ def test_a_killed_pretraining_goes_on_to_the_same_bits(tmp_path: Path, epoch: in
     whole = fit(tmp_path / "whole", None)
     with pytest.raises(Killed):
         fit(tmp_path / "killed", epoch)
+    assert torch.load(tmp_path / "killed" / "last.ckpt", weights_only=False)["epoch"] == epoch - 1
     resumed = fit(tmp_path / "killed", None)
     for name, value in whole.items():
         assert torch.equal(value, resumed[name]), name

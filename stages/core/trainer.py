@@ -180,9 +180,12 @@ def fit(
         filename="best",
         monitor=task.monitor,
         mode=task.monitor_mode,
-        save_last=True,
         save_on_train_epoch_end=True,
         enable_version_counter=False,
+    )
+    # A callback of its own: with save_last, ``best`` would keep the last epoch only where that is the best so far.
+    every = ModelCheckpoint(
+        dirpath=folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False
     )
     callbacks: list[Callback] = [epochs]
     if plan.patience:
@@ -197,7 +200,7 @@ def fit(
         accelerator="auto",
         devices=1,
         max_epochs=plan.epochs,
-        callbacks=[*callbacks, best],
+        callbacks=[*callbacks, best, every],
         logger=logger,
         deterministic="warn",
         num_sanity_val_steps=0,

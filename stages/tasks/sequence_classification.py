@@ -26,11 +26,12 @@ Pooling = Literal["last", "mean", "max", "attention"]
 class Pretraining:
     """The first ``epochs`` of a training train a language model, on the texts of the training split and of ``split``.
 
-    The learning rate is constant in them; the optimizer then starts afresh.
+    It predicts the ``frequent`` most frequent steps. The learning rate is constant; the optimizer then starts afresh.
     """
 
     split: str
     epochs: int = pydantic.Field(gt=0)
+    frequent: int = pydantic.Field(default=5000, ge=16)
     learning_rate: float = pydantic.Field(gt=0)
     weight_decay: float = pydantic.Field(default=0.0, ge=0)
 
@@ -38,7 +39,8 @@ class Pretraining:
 @settings
 class Settings:
     """``inputs``: the example's fields that are read one after the other, each a text or a list of texts. ``target``:
-    the field with the class. ``unit``: what a step is. ``embedding_size``: dimensions of a step's vector. ``dropout``:
+    the field with the class. ``unit``: what a step is. ``embedding_size``: dimensions of a step's vector;
+    ``embedding_scale``: their standard deviation at first, small where most steps are rare and remain near it. ``dropout``:
     the share of dimensions set to 0, of the embedding and of the pooled output; ``word_dropout``: of steps that become
     <unk>; both in training only. ``pooling``: how the outputs of all steps become one vector, ``last`` being the
     output at the last step. ``longest``: so many steps of an example are read, what follows is not (none: all are).
@@ -48,6 +50,7 @@ class Settings:
     target: str
     unit: Unit
     embedding_size: int = pydantic.Field(gt=0)
+    embedding_scale: float = pydantic.Field(default=1.0, gt=0)
     dropout: float = pydantic.Field(default=0.0, ge=0, lt=1)
     word_dropout: float = pydantic.Field(default=0.0, ge=0, lt=1)
     pooling: Pooling
@@ -91,12 +94,17 @@ class SequenceClassification(Task):
         self.settings = settings
         self.steps, self.labels = vocabularies["steps"], vocabularies["labels"]
         self.embedding = nn.Embedding(len(self.steps), settings.embedding_size, self.steps.index[PADDING])
+        with torch.no_grad():
+            self.embedding.weight.mul_(settings.embedding_scale)
         self.dropout = nn.Dropout(settings.dropout)
         self.model = model
         size = int(model.output_size)  # type: ignore[arg-type]
         self.attention = Attention(size) if settings.pooling == "attention" else None
         self.head = nn.Linear(size, len(self.labels))
-        self.language_model = LanguageModel(sightless(model), len(self.steps)) if settings.pretraining else None
+        self.language_model: LanguageModel | None = None
+        if settings.pretraining:
+            frequent = min(settings.pretraining.frequent, len(self.steps))
+            self.language_model = LanguageModel(sightless(model), frequent)
         self._encoded: dict[str, Tensor] = {}
         self._right = self._asked = 0
 
@@ -277,7 +285,8 @@ class Attention(nn.Module):
 class LanguageModel(nn.Module):
     """Predicts each step from the encoder's output before it, and from that of a backward encoder after it.
 
-    Both directions share one adaptive softmax (Grave et al. 2017): indices of frequent steps are low.
+    Both directions share one adaptive softmax (Grave et al. 2017), of the ``symbols`` first of the vocabulary, which
+    are its most frequent.
     """
 
     def __init__(self, encoder: Recurrence, symbols: int) -> None:
@@ -290,18 +299,15 @@ class LanguageModel(nn.Module):
     def forward(self, outputs: Padded, steps: Tensor) -> tuple[Tensor, int]:
         """Give the mean cross-entropy, in nats, of ``steps`` (batch, time) that ``outputs`` predict, and their number.
 
-        The first step (of the backward direction, the last) is not predicted, nor is padding.
+        The first step (of the backward direction, the last) is not predicted, nor are padding and steps less frequent.
         """
         forwards, *backwards = outputs.values.chunk(self.directions, dim=2)
-        inner = outputs.mask[:, 1:]
-        seen, asked = [forwards[:, :-1][inner]], [steps[:, 1:][inner]]
-        for values in backwards:
-            seen.append(values[:, 1:][inner])
-            asked.append(steps[:, :-1][inner])
-        predicted = torch.cat(asked)
-        if not len(predicted):
-            return outputs.values.sum() * 0, 0
-        return self.softmax(torch.cat(seen), predicted).loss, len(predicted)
+        asked = outputs.mask & (steps < self.softmax.n_classes)
+        pairs = [(forwards[:, :-1], steps[:, 1:], asked[:, 1:] & outputs.mask[:, :-1])]
+        pairs += [(values[:, 1:], steps[:, :-1], asked[:, :-1] & outputs.mask[:, 1:]) for values in backwards]
+        seen = torch.cat([values[chosen] for values, _, chosen in pairs])
+        wanted = torch.cat([values[chosen] for _, values, chosen in pairs])
+        return (self.softmax(seen, wanted).loss, len(wanted)) if len(wanted) else (outputs.values.sum() * 0, 0)
 
 
 def sightless(model: nn.Module) -> Recurrence:

@@ -124,9 +124,36 @@ def test_steps_after_the_longest_are_not_read() -> None:
     assert inputs.lengths.tolist() == [task.size(example) for example in STORIES] == [10, 12, 12]
 
 
+def test_ngrams_are_those_in_a_word_or_those_that_end_at_a_character() -> None:
+    ngrams = sequence_classification.ngrams
+    word = settings(ngrams=[3, 4])
+    assert ngrams(["an", "i"], word) == [["<an", "an>", "<an>"], ["<i>"]]
+    character = settings(ngrams=[2, 3], unit="character")
+    assert ngrams(list("abcd"), character) == [[], ["ab"], ["bc", "abc"], ["cd", "bcd"]]
+
+
+def test_the_mean_of_the_ngrams_vectors_is_added_to_the_steps() -> None:
+    task = build(STORIES, ngrams=[3]).eval()
+    assert task.ngram_embedding is not None and task.ngrams is not None
+    batch = task.collate([{"story": ["The zz"], "question": "Qqq", "answer": "no"}])
+    known = [task.ngrams.index[ngram] for ngram in ("<th", "the", "he>")]
+    vectors = [task.ngram_embedding.weight[known].mean(dim=0), torch.zeros(8), torch.zeros(8)]
+    embedded = task.embedding(batch["inputs"].values) + torch.stack(vectors)
+    torch.testing.assert_close(task._outputs(batch).values, task.model(embedded, torch.tensor([3]))[0])
+
+
+def test_a_dropped_word_keeps_no_ngrams() -> None:
+    task = build(STORIES, ngrams=[3], word_dropout=0.5).train()
+    batch = task.collate(STORIES * 9)
+    dropped = (batch["inputs"].values != batch["steps"].values) & batch["steps"].mask
+    assert dropped.any() and not batch["ngrams"].values[dropped].any()
+    assert batch["ngrams"].values[~dropped].any()
+
+
+@pytest.mark.parametrize("ngrams", [[], [3, 4]])
 @pytest.mark.parametrize("pooling", ["last", "mean", "max", "attention"])
-def test_padding_changes_nothing(pooling: str) -> None:
-    task = build(STORIES, pooling=pooling).eval()
+def test_padding_changes_nothing(pooling: str, ngrams: list[int]) -> None:
+    task = build(STORIES, pooling=pooling, ngrams=ngrams).eval()
     together = task.log_probabilities(task.collate(STORIES))
     for number, example in enumerate(STORIES):
         torch.testing.assert_close(task.log_probabilities(task.collate([example]))[0], together[number])
@@ -209,7 +236,14 @@ def test_a_prediction_is_shown_with_its_probability_and_the_words_never_seen() -
 
 
 def test_settings_out_of_range_name_the_key() -> None:
-    for key, value in (("pooling", "sum"), ("unit", "byte"), ("dropout", 1.0), ("inputs", []), ("embedding_size", 0)):
+    for key, value in (
+        ("ngrams", [1]),
+        ("pooling", "sum"),
+        ("unit", "byte"),
+        ("dropout", 1.0),
+        ("inputs", []),
+        ("embedding_size", 0),
+    ):
         with pytest.raises(pydantic.ValidationError, match=key):
             settings(**{key: value})
 

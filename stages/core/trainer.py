@@ -184,9 +184,7 @@ def fit(
         enable_version_counter=False,
     )
     # A callback of its own: with save_last, ``best`` would keep the last epoch only where that is the best so far.
-    every = ModelCheckpoint(
-        dirpath=folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False
-    )
+    every = ModelCheckpoint(dirpath=folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
     callbacks: list[Callback] = [epochs]
     if plan.patience:
         callbacks.append(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Annotated, Any, Literal, TextIO
 
 import pydantic
 import torch
@@ -18,6 +18,7 @@ from stages.core.params import settings
 from stages.core.task import Batch, Task, build_optimizer, read_lines
 from stages.core.vocabulary import PADDING, UNKNOWN, Unit, Vocabulary, tokens
 
+FEWEST = 3  # an n-gram seen less often has no vector
 UNSEEN = -100  # the class's index where it is unknown; such an example has no part in the loss
 Pooling = Literal["last", "mean", "max", "attention"]
 
@@ -44,6 +45,8 @@ class Settings:
     the share of dimensions set to 0, of the embedding and of the pooled output; ``word_dropout``: of steps that become
     <unk>; both in training only. ``pooling``: how the outputs of all steps become one vector, ``last`` being the
     output at the last step. ``longest``: so many steps of an example are read, what follows is not (none: all are).
+    ``ngrams``: lengths of the n-grams of characters whose vectors' mean is added to the step's own (Bojanowski et al.
+    2017): those in a word with its ends, "<" and ">", or those that end at a character.
     """
 
     inputs: list[str] = pydantic.Field(min_length=1)
@@ -55,7 +58,14 @@ class Settings:
     word_dropout: float = pydantic.Field(default=0.0, ge=0, lt=1)
     pooling: Pooling
     longest: int | None = pydantic.Field(default=None, gt=0)
+    ngrams: list[Annotated[int, pydantic.Field(gt=1)]] = pydantic.Field(default_factory=list)
     pretraining: Pretraining | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _is_sightless(self) -> Settings:
+        if self.pretraining and self.ngrams and self.unit == "character":
+            raise ValueError("pretraining cannot have ngrams of characters as steps: they hold the step before")
+        return self
 
     @property
     def further_splits(self) -> list[str]:
@@ -64,10 +74,24 @@ class Settings:
 
 
 def fit_vocabularies(examples: list[Example], settings: Settings) -> dict[str, Vocabulary]:
-    """Collect "steps", the words or characters of the inputs, and "labels", the classes."""
-    steps = (step for example in examples for text in _texts(example, settings) for step in tokens(text, settings.unit))
+    """Collect "steps", the words or characters of the inputs, "ngrams" of them, and "labels", the classes."""
+    texts = [tokens(text, settings.unit) for example in examples for text in _texts(example, settings)]
+    steps = (step for text in texts for step in text)
     labels = (example[settings.target] for example in examples if settings.target in example)
-    return {"steps": Vocabulary.of(steps), "labels": Vocabulary.of(labels, specials=())}
+    vocabularies = {"steps": Vocabulary.of(steps), "labels": Vocabulary.of(labels, specials=())}
+    if settings.ngrams:
+        found = (ngram for text in texts for step in ngrams(text, settings) for ngram in step)
+        vocabularies["ngrams"] = Vocabulary.of(found, specials=(PADDING,), least=FEWEST)
+    return vocabularies
+
+
+def ngrams(steps: list[str], settings: Settings) -> list[list[str]]:
+    """Give the n-grams of each of ``steps``, the words or characters of a text."""
+    if settings.unit == "character":
+        text = "".join(steps)
+        return [[text[end - n : end] for n in settings.ngrams if n <= end] for end in range(1, len(text) + 1)]
+    marked = [f"<{word}>" for word in steps]
+    return [[word[i : i + n] for n in settings.ngrams for i in range(len(word) - n + 1)] for word in marked]
 
 
 def build(
@@ -84,7 +108,7 @@ class SequenceClassification(Task):
     """Cross-entropy of the class, or in the epochs of pretraining of the neighbouring steps.
 
     A batch holds indices: "steps" (batch, time); "inputs" (batch, time), the same but for those dropped in training;
-    "target" (batch,), the classes.
+    "target" (batch,), the classes; where the settings name n-grams, "ngrams" (batch, time, n-gram), 0 for none.
     """
 
     decoder = {"name": "argmax"}
@@ -94,8 +118,13 @@ class SequenceClassification(Task):
         self.settings = settings
         self.steps, self.labels = vocabularies["steps"], vocabularies["labels"]
         self.embedding = nn.Embedding(len(self.steps), settings.embedding_size, self.steps.index[PADDING])
+        self.ngrams = vocabularies.get("ngrams")
+        self.ngram_embedding: nn.EmbeddingBag | None = None
+        if self.ngrams:
+            self.ngram_embedding = nn.EmbeddingBag(len(self.ngrams), settings.embedding_size, padding_idx=0)
         with torch.no_grad():
-            self.embedding.weight.mul_(settings.embedding_scale)
+            for embedding in filter(None, (self.embedding, self.ngram_embedding)):
+                embedding.weight.mul_(settings.embedding_scale)
         self.dropout = nn.Dropout(settings.dropout)
         self.model = model
         size = int(model.output_size)  # type: ignore[arg-type]
@@ -106,6 +135,7 @@ class SequenceClassification(Task):
             frequent = min(settings.pretraining.frequent, len(self.steps))
             self.language_model = LanguageModel(sightless(model), frequent)
         self._encoded: dict[str, Tensor] = {}
+        self._ngrams: dict[str, Tensor] = {}
         self._right = self._asked = 0
 
     @property
@@ -125,11 +155,18 @@ class SequenceClassification(Task):
     def collate(self, examples: list[Example]) -> Batch:
         """Make a batch; in training, words are dropped at random."""
         inputs = steps = pad([self._read(example) for example in examples])
+        dropped = torch.zeros_like(steps.mask)
         if self.training and self.settings.word_dropout:
             dropped = (torch.rand(inputs.values.shape) < self.settings.word_dropout) & inputs.mask
             inputs = Padded(inputs.values.masked_fill(dropped, self.steps.index[UNKNOWN]), inputs.lengths)
         target = [self.labels.index.get(example.get(self.settings.target, ""), UNSEEN) for example in examples]
-        return {"steps": steps, "inputs": inputs, "target": torch.tensor(target)}
+        batch: Batch = {"steps": steps, "inputs": inputs, "target": torch.tensor(target)}
+        if self.ngrams:
+            found = [self._read_ngrams(example) for example in examples]
+            most = max(ngrams.shape[1] for ngrams in found)
+            padded = pad([nn.functional.pad(ngrams, (0, most - ngrams.shape[1])) for ngrams in found])
+            batch["ngrams"] = Padded(padded.values.masked_fill(dropped[:, :, None], 0), padded.lengths)
+        return batch
 
     def log_probabilities(self, batch: Batch) -> Tensor:
         """Give the log probability of each class (batch, label)."""
@@ -253,12 +290,34 @@ class SequenceClassification(Task):
     def _outputs(self, batch: Batch) -> Padded:
         """Outputs of the model (batch, time, feature)."""
         inputs = _padded(batch, "inputs")
-        outputs, _ = self.model(self.dropout(self.embedding(inputs.values)), inputs.lengths)
+        vectors = self.embedding(inputs.values)
+        if self.ngram_embedding is not None:
+            ngrams = _padded(batch, "ngrams").values
+            vectors = vectors + self.ngram_embedding(ngrams.flatten(0, 1)).view_as(vectors)
+        outputs, _ = self.model(self.dropout(vectors), inputs.lengths)
         return Padded(outputs, inputs.lengths)
 
     def _read(self, example: Example) -> Tensor:
         """Words or characters of an example as indices (time,)."""
         return torch.cat([self._encode(text) for text in _texts(example, self.settings)])[: self.settings.longest]
+
+    def _read_ngrams(self, example: Example) -> Tensor:
+        """Indices of the n-grams of each word or character (time, n-gram)."""
+        found = [self._encode_ngrams(text) for text in _texts(example, self.settings)]
+        most = max(ngrams.shape[1] for ngrams in found)
+        return torch.cat([nn.functional.pad(ngrams, (0, most - ngrams.shape[1])) for ngrams in found])[
+            : self.settings.longest
+        ]
+
+    def _encode_ngrams(self, text: str) -> Tensor:
+        """Indices of the n-grams of each word or character of a text (time, n-gram); kept, like the words'."""
+        if text not in self._ngrams:
+            assert self.ngrams is not None
+            index = self.ngrams.index
+            rows = ngrams(tokens(text, self.settings.unit), self.settings)
+            known = [torch.tensor([index[ngram] for ngram in row if ngram in index], dtype=torch.int64) for row in rows]
+            self._ngrams[text] = nn.utils.rnn.pad_sequence(known, batch_first=True)
+        return self._ngrams[text]
 
     def _encode(self, text: str) -> Tensor:
         """Words or characters of a text as indices (time,); kept, since each is needed every epoch."""

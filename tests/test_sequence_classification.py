@@ -266,10 +266,10 @@ LABELLED: list[Example] = [{"text": "a fine film", "label": "good"}, {"text": "o
 UNLABELLED: list[Example] = [{"text": "some other words stand here"}, {"text": "and few there"}, {"text": "Oh"}]
 
 
-def build_pretrained(**changes: Any) -> SequenceClassification:
+def build_pretrained(best: str = "loss", **changes: Any) -> SequenceClassification:
     torch.manual_seed(0)
     pretraining = sequence_classification.Pretraining(split="unlabelled", epochs=2, learning_rate=0.01)
-    text: dict[str, Any] = {"inputs": ["text"], "target": "label", "pooling": "max", "pretraining": pretraining}
+    text: dict[str, Any] = {"inputs": ["text"], "target": "label", "pooling": "max", "best": best, "pretraining": pretraining}
     chosen = settings(**text)
     vocabularies = sequence_classification.fit_vocabularies([*LABELLED, *UNLABELLED], chosen)
     model = gru.Settings(hidden=16, **{"bidirectional": True, **changes})
@@ -357,19 +357,22 @@ def test_a_model_that_sees_what_it_would_predict_is_refused() -> None:
         sequence_classification.build(task.settings, task.vocabularies, lambda size: model)
 
 
-def test_epochs_of_pretraining_are_never_the_best_and_try_no_patience(tmp_path: Path) -> None:
-    task = build_pretrained()
+@pytest.mark.parametrize("best", ["loss", "accuracy"])
+def test_epochs_of_pretraining_are_never_the_best_and_try_no_patience(tmp_path: Path, best: str) -> None:
+    task = build_pretrained(best)
     trainer.seed_everything(7)
     examples = [*LABELLED, *UNLABELLED]
     timing = trainer.fit(task, examples, LABELLED, plan(epochs=5, patience=1), 7, tmp_path, "test")
     curve = pd.read_csv(tmp_path / "learning_curve.csv").set_index("epoch")
-    assert timing["epochs"] == 5
-    assert curve["validation_loss"].isna().tolist() == [True, True, False, False, False]
-    assert curve["training_loss"].isna().tolist() == [True, True, False, False, False]
-    assert curve["training_language_model"].notna().tolist() == [True, True, False, False, False]
-    assert curve["validation_language_model"].notna().tolist() == [True, True, False, False, False]
+    assert timing["epochs"] == len(curve) > 3
+    pretrains = [epoch <= 2 for epoch in curve.index]
+    for column in ("training_loss", "validation_loss", "validation_accuracy"):
+        assert curve[column].isna().tolist() == pretrains
+    for column in ("training_language_model", "validation_language_model"):
+        assert curve[column].notna().tolist() == pretrains
+    chosen = curve["validation_loss"].idxmin() if best == "loss" else curve["validation_accuracy"].idxmax()
     loss = float(task.loss(task.collate(LABELLED))[0].detach())
-    assert loss == pytest.approx(curve["validation_loss"].min(), abs=1e-5)
+    assert loss == pytest.approx(curve["validation_loss"][chosen], abs=1e-5)
 
 
 def test_classification_starts_with_an_optimizer_of_its_own(tmp_path: Path) -> None:

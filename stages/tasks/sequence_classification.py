@@ -47,6 +47,8 @@ class Settings:
     output at the last step. ``longest``: so many steps of an example are read, what follows is not (none: all are).
     ``ngrams``: lengths of the n-grams of characters whose vectors' mean is added to the step's own (Bojanowski et al.
     2017): those in a word with its ends, "<" and ">", or those that end at a character.
+    ``best``: the validation score that decides which epoch is the best; the loss may rise, as the network grows too
+    sure, while the accuracy still does.
     """
 
     inputs: list[str] = pydantic.Field(min_length=1)
@@ -59,6 +61,7 @@ class Settings:
     pooling: Pooling
     longest: int | None = pydantic.Field(default=None, gt=0)
     ngrams: list[Annotated[int, pydantic.Field(gt=1)]] = pydantic.Field(default_factory=list)
+    best: Literal["loss", "accuracy"] = "loss"
     pretraining: Pretraining | None = None
 
     @pydantic.model_validator(mode="after")
@@ -116,6 +119,8 @@ class SequenceClassification(Task):
     def __init__(self, settings: Settings, vocabularies: dict[str, Vocabulary], model: nn.Module) -> None:
         super().__init__(vocabularies)
         self.settings = settings
+        if settings.best == "accuracy":
+            self.monitor, self.monitor_mode = "validation_accuracy", "max"
         self.steps, self.labels = vocabularies["steps"], vocabularies["labels"]
         self.embedding = nn.Embedding(len(self.steps), settings.embedding_size, self.steps.index[PADDING])
         self.ngrams = vocabularies.get("ngrams")
@@ -218,10 +223,10 @@ class SequenceClassification(Task):
         self._asked += len(target)
 
     def validation_scores(self) -> dict[str, float]:
-        """Give the accuracy in percent; none in pretraining."""
+        """Give the accuracy in percent; none (NaN) in pretraining."""
         right, asked = self._right, self._asked
         self._right = self._asked = 0
-        return {"validation_accuracy": 100 * right / asked} if asked else {}
+        return {"validation_accuracy": 100 * right / asked if asked else torch.nan}
 
     def training_scores(self) -> dict[str, float]:
         """Give loss and gradient norm; the loss of pretraining is of another kind, and has another name."""

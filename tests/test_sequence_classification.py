@@ -269,8 +269,7 @@ UNLABELLED: list[Example] = [{"text": "some other words stand here"}, {"text": "
 def build_pretrained(best: str = "loss", **changes: Any) -> SequenceClassification:
     torch.manual_seed(0)
     pretraining = sequence_classification.Pretraining(split="unlabelled", epochs=2, learning_rate=0.01)
-    text: dict[str, Any] = {"inputs": ["text"], "target": "label", "pooling": "max", "best": best, "pretraining": pretraining}
-    chosen = settings(**text)
+    chosen = settings(inputs=["text"], target="label", pooling="max", best=best, pretraining=pretraining)
     vocabularies = sequence_classification.fit_vocabularies([*LABELLED, *UNLABELLED], chosen)
     model = gru.Settings(hidden=16, **{"bidirectional": True, **changes})
     return sequence_classification.build(chosen, vocabularies, lambda size: gru.build(model, size))
@@ -353,7 +352,7 @@ def test_a_model_that_sees_what_it_would_predict_is_refused() -> None:
         build_pretrained(layers=2)
     task = build_pretrained()
     model = transformer.build(transformer.Settings(width=8, heads=2), 8)
-    with pytest.raises(InputError, match="recurrent model.* Transformer is none"):
+    with pytest.raises(InputError, match=r"recurrent model.* Transformer is none"):
         sequence_classification.build(task.settings, task.vocabularies, lambda size: model)
 
 

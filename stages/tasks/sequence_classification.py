@@ -40,15 +40,18 @@ class Pretraining:
 @settings
 class Settings:
     """``inputs``: the example's fields that are read one after the other, each a text or a list of texts. ``target``:
-    the field with the class. ``unit``: what a step is. ``embedding_size``: dimensions of a step's vector;
-    ``embedding_scale``: their standard deviation at first, small where most steps are rare and remain near it. ``dropout``:
-    the share of dimensions set to 0, of the embedding and of the pooled output; ``word_dropout``: of steps that become
-    <unk>; both in training only. ``pooling``: how the outputs of all steps become one vector, ``last`` being the
-    output at the last step. ``longest``: so many steps of an example are read, what follows is not (none: all are).
-    ``ngrams``: lengths of the n-grams of characters whose vectors' mean is added to the step's own (Bojanowski et al.
-    2017): those in a word with its ends, "<" and ">", or those that end at a character.
-    ``best``: the validation score that decides which epoch is the best; the loss may rise, as the network grows too
-    sure, while the accuracy still does.
+    the field with the class. ``unit``: what a step is. ``longest``: so many steps of an example are read, what follows
+    is not (none: all are).
+
+    ``embedding_size``: dimensions of a step's vector; ``embedding_scale``: their standard deviation at first, small
+    where most steps are rare, since a rare one's vector remains near where it began. ``ngrams``: lengths of the n-grams
+    of characters whose vectors' mean is added to the step's own (Bojanowski et al. 2017): those in a word between "<"
+    and ">", or those that end at a character. ``dropout``: the share of dimensions set to 0, of the embedding and of
+    the pooled output; ``word_dropout``: of steps that become <unk>; both in training only. ``pooling``: how the outputs
+    of all steps become one vector, ``last`` being the output at the last step.
+
+    ``best``: the validation score that decides which epoch is the best; as the network grows too sure, the loss may
+    rise where the accuracy does too.
     """
 
     inputs: list[str] = pydantic.Field(min_length=1)
@@ -123,13 +126,15 @@ class SequenceClassification(Task):
             self.monitor, self.monitor_mode = "validation_accuracy", "max"
         self.steps, self.labels = vocabularies["steps"], vocabularies["labels"]
         self.embedding = nn.Embedding(len(self.steps), settings.embedding_size, self.steps.index[PADDING])
+        vectors: list[Tensor] = [self.embedding.weight]
         self.ngrams = vocabularies.get("ngrams")
         self.ngram_embedding: nn.EmbeddingBag | None = None
         if self.ngrams:
             self.ngram_embedding = nn.EmbeddingBag(len(self.ngrams), settings.embedding_size, padding_idx=0)
+            vectors.append(self.ngram_embedding.weight)
         with torch.no_grad():
-            for embedding in filter(None, (self.embedding, self.ngram_embedding)):
-                embedding.weight.mul_(settings.embedding_scale)
+            for weight in vectors:
+                weight.mul_(settings.embedding_scale)
         self.dropout = nn.Dropout(settings.dropout)
         self.model = model
         size = int(model.output_size)  # type: ignore[arg-type]

@@ -266,10 +266,12 @@ LABELLED: list[Example] = [{"text": "a fine film", "label": "good"}, {"text": "o
 UNLABELLED: list[Example] = [{"text": "some other words stand here"}, {"text": "and few there"}, {"text": "Oh"}]
 
 
-def build_pretrained(best: str = "loss", **changes: Any) -> SequenceClassification:
+def build_pretrained(best: str = "loss", word_dropout: float = 0.0, **changes: Any) -> SequenceClassification:
     torch.manual_seed(0)
     pretraining = sequence_classification.Pretraining(split="unlabelled", epochs=2, learning_rate=0.01)
-    chosen = settings(inputs=["text"], target="label", pooling="max", best=best, pretraining=pretraining)
+    chosen = settings(
+        inputs=["text"], target="label", pooling="max", best=best, word_dropout=word_dropout, pretraining=pretraining
+    )
     vocabularies = sequence_classification.fit_vocabularies([*LABELLED, *UNLABELLED], chosen)
     model = gru.Settings(hidden=16, **{"bidirectional": True, **changes})
     return sequence_classification.build(chosen, vocabularies, lambda size: gru.build(model, size))
@@ -338,6 +340,19 @@ def test_a_language_model_learns_its_texts_by_heart() -> None:
         task.loss(batch)[0].backward()
         optimizer.step()
     assert float(task.loss(batch)[0].detach()) < 0.1
+
+
+def test_pretraining_drops_words_at_its_own_rate() -> None:
+    task = build_pretrained(word_dropout=0.5).train()
+
+    def dropped() -> bool:
+        batch = task.collate(LABELLED * 20)
+        assert isinstance(batch["inputs"], Padded) and isinstance(batch["steps"], Padded)
+        return not torch.equal(batch["inputs"].values, batch["steps"].values)
+
+    assert dropped()
+    task.plan = plan()
+    assert not dropped()
 
 
 def test_a_text_of_one_step_has_nothing_to_predict() -> None:

@@ -28,6 +28,7 @@ class Pretraining:
     """The first ``epochs`` of a training train a language model, on the texts of the training split and of ``split``.
 
     It predicts the ``frequent`` most frequent steps. The learning rate is constant; the optimizer then starts afresh.
+    ``dropout`` and ``word_dropout`` stand in for those of the task.
     """
 
     split: str
@@ -35,6 +36,8 @@ class Pretraining:
     frequent: int = pydantic.Field(default=5000, ge=16)
     learning_rate: float = pydantic.Field(gt=0)
     weight_decay: float = pydantic.Field(default=0.0, ge=0)
+    dropout: float = pydantic.Field(default=0.0, ge=0, lt=1)
+    word_dropout: float = pydantic.Field(default=0.0, ge=0, lt=1)
 
 
 @settings
@@ -135,7 +138,6 @@ class SequenceClassification(Task):
         with torch.no_grad():
             for weight in vectors:
                 weight.mul_(settings.embedding_scale)
-        self.dropout = nn.Dropout(settings.dropout)
         self.model = model
         size = int(model.output_size)  # type: ignore[arg-type]
         self.attention = Attention(size) if settings.pooling == "attention" else None
@@ -154,6 +156,11 @@ class SequenceClassification(Task):
         pretraining = self.settings.pretraining
         return pretraining is not None and self.plan is not None and self.current_epoch < pretraining.epochs
 
+    @property
+    def noise(self) -> Settings | Pretraining:
+        """The settings whose ``dropout`` and ``word_dropout`` hold."""
+        return self.settings.pretraining if self.settings.pretraining and self.pretrains else self.settings
+
     def draw(self, examples: list[Example], generator: torch.Generator) -> list[Example]:
         """Give the examples with a label; in pretraining all."""
         return examples if self.pretrains else [example for example in examples if self.settings.target in example]
@@ -166,8 +173,8 @@ class SequenceClassification(Task):
         """Make a batch; in training, words are dropped at random."""
         inputs = steps = pad([self._read(example) for example in examples])
         dropped = torch.zeros_like(steps.mask)
-        if self.training and self.settings.word_dropout:
-            dropped = (torch.rand(inputs.values.shape) < self.settings.word_dropout) & inputs.mask
+        if self.training and self.noise.word_dropout:
+            dropped = (torch.rand(inputs.values.shape) < self.noise.word_dropout) & inputs.mask
             inputs = Padded(inputs.values.masked_fill(dropped, self.steps.index[UNKNOWN]), inputs.lengths)
         target = [self.labels.index.get(example.get(self.settings.target, ""), UNSEEN) for example in examples]
         batch: Batch = {"steps": steps, "inputs": inputs, "target": torch.tensor(target)}
@@ -182,7 +189,7 @@ class SequenceClassification(Task):
         """Give the log probability of each class (batch, label)."""
         outputs = self._outputs(batch)
         weights = self.attention(outputs) if self.attention else None
-        scores: Tensor = self.head(self.dropout(pool(outputs, self.settings.pooling, weights)))
+        scores: Tensor = self.head(self._drop(pool(outputs, self.settings.pooling, weights)))
         return scores.log_softmax(dim=1)
 
     def explain(self, batch: Batch) -> list[dict[str, Any]]:
@@ -304,8 +311,11 @@ class SequenceClassification(Task):
         if self.ngram_embedding is not None:
             ngrams = _padded(batch, "ngrams").values
             vectors = vectors + self.ngram_embedding(ngrams.flatten(0, 1)).view_as(vectors)
-        outputs, _ = self.model(self.dropout(vectors), inputs.lengths)
+        outputs, _ = self.model(self._drop(vectors), inputs.lengths)
         return Padded(outputs, inputs.lengths)
+
+    def _drop(self, values: Tensor) -> Tensor:
+        return nn.functional.dropout(values, self.noise.dropout, self.training)
 
     def _read(self, example: Example) -> Tensor:
         """Words or characters of an example as indices (time,)."""

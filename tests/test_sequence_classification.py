@@ -231,6 +231,9 @@ def test_a_prediction_is_shown_with_its_probability_and_the_words_never_seen() -
     task = build(STORIES)
     shown = task.present({**STORIES[0], "prediction": "office", "confidence": 0.25})
     assert shown.splitlines() == ["Mary moved to the office.", "Where is Mary?", "  => office (25.0 %)"]
+    looked = {"steps": ["mary", "moved", "to", "office"], "attention": [0.3, 0.2, 0.1, 0.4]}
+    shown = task.present({**STORIES[0], "prediction": "office", "confidence": 0.25, **looked})
+    assert shown.endswith("attention: office 40 %, mary 30 %, moved 20 %")
     odd = {"story": ["Zoe moved."], "question": "Where is Zoe?", "prediction": "no", "confidence": 1.0}
     assert task.present(odd).endswith("taken as unknown: zoe")
 

@@ -283,9 +283,12 @@ class SequenceClassification(Task):
         return [self._parse(paragraph) for paragraph in paragraphs]
 
     def present(self, record: dict[str, Any]) -> str:
-        """Show the text, its class and the probability of that class."""
+        """Show the text, its class, the probability of that class and, with attention, the steps of most weight."""
         texts = _texts(record, self.settings)
         lines = [*texts, f"  => {record['prediction']} ({100 * record['confidence']:.1f} %)"]
+        if "attention" in record:
+            most = sorted(zip(record["attention"], record["steps"], strict=True), reverse=True)[:3]
+            lines.append(f"     attention: {', '.join(f'{step} {100 * weight:.0f} %' for weight, step in most)}")
         found = dict.fromkeys(step for text in texts for step in tokens(text, self.settings.unit))
         unknown = [step for step in found if step not in self.steps.index]
         if unknown:

@@ -406,8 +406,8 @@ def test_classification_starts_with_an_optimizer_of_its_own(tmp_path: Path) -> N
     linear = plan(schedule="linear", learning_rate=0.08)
     trainer.fit(task, [*LABELLED, *UNLABELLED], LABELLED, linear, 7, tmp_path, "test")
     assert rates == [
-        *((0, 0.01, n) for n in range(3)),
-        *((1, 0.01, n) for n in range(3, 6)),
+        *((0, pytest.approx(0.01 * (6 - n) / 6), n) for n in range(3)),
+        *((1, pytest.approx(0.01 * (6 - n) / 6), n) for n in range(3, 6)),
         (2, 0.08, 0),
         (3, 0.04, 1),
     ]

@@ -27,8 +27,8 @@ Pooling = Literal["last", "mean", "max", "attention"]
 class Pretraining:
     """The first ``epochs`` of a training train a language model, on the texts of the training split and of ``split``.
 
-    It predicts the ``frequent`` most frequent steps. The learning rate is constant; the optimizer then starts afresh.
-    ``dropout`` and ``word_dropout`` stand in for those of the task.
+    It predicts the ``frequent`` most frequent steps. The learning rate falls linearly to 0; the optimizer then starts
+    afresh. ``dropout`` and ``word_dropout`` stand in for those of the task.
     """
 
     split: str
@@ -255,16 +255,18 @@ class SequenceClassification(Task):
         return build_optimizer(self, self.plan)
 
     def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
-        """With pretraining, set learning rate and weight decay of its epochs or, decaying over them, of the others."""
+        """With pretraining, set learning rate and weight decay: it and what follows it are trainings of their own."""
         pretraining, plan = self.settings.pretraining, self.plan
         if pretraining is None or plan is None:
             return
         optimizer = self.trainer.optimizers[0]
-        rate, decay = pretraining.learning_rate, pretraining.weight_decay
-        if not self.pretrains:
-            epochs = self.current_epoch - pretraining.epochs + batch_index / self.trainer.num_training_batches
-            rate, decay = plan.rate(epochs / (plan.epochs - pretraining.epochs)), plan.weight_decay
-            if epochs == 0:
+        epochs = self.current_epoch + batch_index / self.trainer.num_training_batches
+        if self.pretrains:
+            rate, decay = pretraining.learning_rate * (1 - epochs / pretraining.epochs), pretraining.weight_decay
+        else:
+            done = (epochs - pretraining.epochs) / (plan.epochs - pretraining.epochs)
+            rate, decay = plan.rate(done), plan.weight_decay
+            if done == 0:
                 optimizer.state.clear()  # means of the gradients of another loss
         for group in optimizer.param_groups:
             group.update(lr=rate, weight_decay=decay)

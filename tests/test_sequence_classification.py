@@ -413,6 +413,11 @@ def test_classification_starts_with_an_optimizer_of_its_own(tmp_path: Path) -> N
     ]
 
 
+def test_some_epochs_are_left_after_pretraining(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"training\.epochs is 2.*at least 3"):
+        trainer.fit(build_pretrained(), [*LABELLED, *UNLABELLED], LABELLED, plan(epochs=2), 7, tmp_path, "test")
+
+
 @pytest.mark.parametrize("epoch", [1, 2, 3])
 def test_a_killed_pretraining_goes_on_to_the_same_bits(tmp_path: Path, epoch: int) -> None:
     class Killed(Exception):

@@ -248,10 +248,19 @@ class SequenceClassification(Task):
         return scores
 
     def configure_optimizers(self) -> Any:
-        """Build the optimizer; with pretraining its settings are those of the epoch, else as for every task."""
+        """Build the optimizer; with pretraining its settings are those of the epoch, else as for every task.
+
+        Raises InputError where no epoch is left after pretraining.
+        """
         if self.settings.pretraining is None:
             return super().configure_optimizers()
         assert self.plan is not None
+        first = self.settings.pretraining.epochs
+        if self.plan.epochs <= first:
+            raise InputError(
+                f"training.epochs is {self.plan.epochs}, of which task.pretraining.epochs takes {first}; it should be "
+                f"at least {first + 1}, so that some are left for the classes"
+            )
         return build_optimizer(self, self.plan)
 
     def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:

@@ -42,6 +42,8 @@ def train(name: str, experiment: Experiment) -> None:
     plan = read_training(model, experiment.training, f"{where}.training")
     data = Path("data/prepared") / experiment.dataset
     examples = {split: dataset.read_split(data, split) for split in ("train", "validation")}
+    for split in getattr(settings, "further_splits", []):
+        examples["train"] += dataset.read_split(data, split)
     arrays = dataset.read_arrays(data)
     vocabularies = module.fit_vocabularies(examples["train"], settings)
     config: dict[str, Any] = {"experiment": name, "dataset": experiment.dataset}

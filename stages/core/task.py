@@ -46,6 +46,12 @@ class Training(Seeded):
     patience: int | None = pydantic.Field(default=None, gt=0)
     clip_norm: float = pydantic.Field(gt=0)
 
+    def rate(self, done: float) -> float:
+        """Give the learning rate when the share ``done`` (0 to 1) of the training is done."""
+        if self.schedule == "constant":
+            return self.learning_rate
+        return self.learning_rate * (1 - (1 - self.final_fraction) * done)
+
 
 def read_training(model: ModuleType, values: dict[str, Any], where: str) -> Seeded:
     """Read how an experiment is trained: by ``Training``, or what the file of its model, a peer, calls so."""

@@ -155,12 +155,22 @@ class Epochs(Callback):
         self.seconds, self.epochs = state["seconds"], state["epochs"]
 
 
+class Patience(EarlyStopping):
+    """Early stopping that counts no epoch whose score is NaN, as those are that train something else first."""
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
+        """Count the epoch."""
+        if not trainer.callback_metrics[self.monitor].isnan():
+            super().on_train_epoch_end(trainer, task)
+
+
 def fit(
     task: Task, train: list[Example], validation: list[Example], plan: Training, seed: int, folder: Path, label: str
 ) -> dict[str, float]:
     """Train ``task`` in place, keep what a resumption needs in ``folder``, and give {"seconds", "epochs"}.
 
-    The task ends with the weights of its best epoch on validation; ``folder``/learning_curve.csv has a row an epoch.
+    The task ends with the weights of its best epoch on validation (one whose score is NaN is never the best but where
+    all are); ``folder``/learning_curve.csv has a row an epoch.
     Call again with the same arguments after a kill, and it goes on from the last whole epoch.
     """
     task.plan = plan
@@ -170,14 +180,15 @@ def fit(
         filename="best",
         monitor=task.monitor,
         mode=task.monitor_mode,
-        save_last=True,
         save_on_train_epoch_end=True,
         enable_version_counter=False,
     )
+    # A callback of its own: with save_last, ``best`` would keep the last epoch only where that is the best so far.
+    every = ModelCheckpoint(dirpath=folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
     callbacks: list[Callback] = [epochs]
     if plan.patience:
         callbacks.append(
-            EarlyStopping(task.monitor, mode=task.monitor_mode, patience=plan.patience, check_on_train_epoch_end=True)
+            Patience(task.monitor, mode=task.monitor_mode, patience=plan.patience, check_on_train_epoch_end=True)
         )
     last = folder / "last.ckpt"
     logger = EpochLogger(
@@ -187,7 +198,7 @@ def fit(
         accelerator="auto",
         devices=1,
         max_epochs=plan.epochs,
-        callbacks=[*callbacks, best],
+        callbacks=[*callbacks, best, every],
         logger=logger,
         deterministic="warn",
         num_sanity_val_steps=0,

@@ -1,103 +1,232 @@
-"""Sequence classification: a text in, one class out (many to one)."""
+"""Sequence classification: a text in, one class out (many to one); the encoder may be trained without labels first."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Annotated, Any, Literal, TextIO
 
 import pydantic
 import torch
 from torch import Tensor, nn
 
-from stages.core.batch import Padded, pad
+from stages.core.batch import Padded, Recurrence, pad
 from stages.core.dataset import Example
 from stages.core.errors import InputError
 from stages.core.params import settings
-from stages.core.task import Batch, Task, read_lines
+from stages.core.task import Batch, Task, build_optimizer, read_lines
 from stages.core.vocabulary import PADDING, UNKNOWN, Unit, Vocabulary, tokens
 
+FEWEST = 3  # an n-gram seen less often has no vector
 UNSEEN = -100  # the class's index where it is unknown; such an example has no part in the loss
-Pooling = Literal["last", "mean", "max"]
+Pooling = Literal["last", "mean", "max", "attention"]
+
+
+@settings
+class Pretraining:
+    """The first ``epochs`` of a training train a language model, on the texts of the training split and of ``split``.
+
+    It predicts the ``frequent`` most frequent steps. The learning rate falls linearly to 0; the optimizer then starts
+    afresh. ``dropout`` and ``word_dropout`` stand in for those of the task.
+    """
+
+    split: str
+    epochs: int = pydantic.Field(gt=0)
+    frequent: int = pydantic.Field(default=5000, ge=16)
+    learning_rate: float = pydantic.Field(gt=0)
+    weight_decay: float = pydantic.Field(default=0.0, ge=0)
+    dropout: float = pydantic.Field(default=0.0, ge=0, lt=1)
+    word_dropout: float = pydantic.Field(default=0.0, ge=0, lt=1)
 
 
 @settings
 class Settings:
     """``inputs``: the example's fields that are read one after the other, each a text or a list of texts. ``target``:
-    the field with the class. ``unit``: what a step is. ``embedding_size``: dimensions of a step's vector. ``dropout``:
-    the share of dimensions set to 0, of the embedding and of the pooled output; ``word_dropout``: of steps that become
-    <unk>; both in training only. ``pooling``: how the outputs of all steps become one vector, ``last`` being the
-    output at the last step.
+    the field with the class. ``unit``: what a step is. ``longest``: so many steps of an example are read, what follows
+    is not (none: all are).
+
+    ``embedding_size``: dimensions of a step's vector; ``embedding_scale``: their standard deviation at first, small
+    where most steps are rare, since a rare one's vector remains near where it began. ``ngrams``: lengths of the n-grams
+    of characters whose vectors' mean is added to the step's own (Bojanowski et al. 2017): those in a word between "<"
+    and ">", or those that end at a character. ``dropout``: the share of dimensions set to 0, of the embedding and of
+    the pooled output; ``word_dropout``: of steps that become <unk>; both in training only. ``pooling``: how the outputs
+    of all steps become one vector, ``last`` being the output at the last step.
+
+    ``best``: the validation score that decides which epoch is the best; as the network grows too sure, the loss may
+    rise where the accuracy does too.
     """
 
     inputs: list[str] = pydantic.Field(min_length=1)
     target: str
     unit: Unit
     embedding_size: int = pydantic.Field(gt=0)
+    embedding_scale: float = pydantic.Field(default=1.0, gt=0)
     dropout: float = pydantic.Field(default=0.0, ge=0, lt=1)
     word_dropout: float = pydantic.Field(default=0.0, ge=0, lt=1)
     pooling: Pooling
+    longest: int | None = pydantic.Field(default=None, gt=0)
+    ngrams: list[Annotated[int, pydantic.Field(gt=1)]] = pydantic.Field(default_factory=list)
+    best: Literal["loss", "accuracy"] = "loss"
+    pretraining: Pretraining | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _is_sightless(self) -> Settings:
+        if self.pretraining and self.ngrams and self.unit == "character":
+            raise ValueError("pretraining cannot have ngrams of characters as steps: they hold the step before")
+        return self
+
+    @property
+    def further_splits(self) -> list[str]:
+        """Splits whose examples, without labels, belong to the training examples."""
+        return [self.pretraining.split] if self.pretraining else []
 
 
 def fit_vocabularies(examples: list[Example], settings: Settings) -> dict[str, Vocabulary]:
-    """Collect "steps", the words or characters of the inputs, and "labels", the classes."""
-    steps = (step for example in examples for text in _texts(example, settings) for step in tokens(text, settings.unit))
-    labels = (example[settings.target] for example in examples)
-    return {"steps": Vocabulary.of(steps), "labels": Vocabulary.of(labels, specials=())}
+    """Collect "steps", the words or characters of the inputs, "ngrams" of them, and "labels", the classes."""
+    texts = [tokens(text, settings.unit) for example in examples for text in _texts(example, settings)]
+    steps = (step for text in texts for step in text)
+    labels = (example[settings.target] for example in examples if settings.target in example)
+    vocabularies = {"steps": Vocabulary.of(steps), "labels": Vocabulary.of(labels, specials=())}
+    if settings.ngrams:
+        found = (ngram for text in texts for step in ngrams(text, settings) for ngram in step)
+        vocabularies["ngrams"] = Vocabulary.of(found, specials=(PADDING,), least=FEWEST)
+    return vocabularies
+
+
+def ngrams(steps: list[str], settings: Settings) -> list[list[str]]:
+    """Give the n-grams of each of ``steps``, the words or characters of a text."""
+    if settings.unit == "character":
+        text = "".join(steps)
+        return [[text[end - n : end] for n in settings.ngrams if n <= end] for end in range(1, len(text) + 1)]
+    marked = [f"<{word}>" for word in steps]
+    return [[word[i : i + n] for n in settings.ngrams for i in range(len(word) - n + 1)] for word in marked]
 
 
 def build(
     settings: Settings, vocabularies: dict[str, Vocabulary], build_model: Callable[[int], nn.Module]
 ) -> SequenceClassification:
-    """Build the task; ``build_model`` is given the embedding's size."""
+    """Build the task; ``build_model`` is given the embedding's size.
+
+    Raises InputError where the model cannot be pretrained.
+    """
     return SequenceClassification(settings, vocabularies, build_model(settings.embedding_size))
 
 
 class SequenceClassification(Task):
-    """Cross-entropy of the class. A batch holds "inputs" (batch, time), indices of steps, and "target" (batch,)."""
+    """Cross-entropy of the class, or in the epochs of pretraining of the neighbouring steps.
+
+    A batch holds indices: "steps" (batch, time); "inputs" (batch, time), the same but for those dropped in training;
+    "target" (batch,), the classes; where the settings name n-grams, "ngrams" (batch, time, n-gram), 0 for none.
+    """
 
     decoder = {"name": "argmax"}
 
     def __init__(self, settings: Settings, vocabularies: dict[str, Vocabulary], model: nn.Module) -> None:
         super().__init__(vocabularies)
         self.settings = settings
+        if settings.best == "accuracy":
+            self.monitor, self.monitor_mode = "validation_accuracy", "max"
         self.steps, self.labels = vocabularies["steps"], vocabularies["labels"]
         self.embedding = nn.Embedding(len(self.steps), settings.embedding_size, self.steps.index[PADDING])
-        self.dropout = nn.Dropout(settings.dropout)
+        vectors: list[Tensor] = [self.embedding.weight]
+        self.ngrams = vocabularies.get("ngrams")
+        self.ngram_embedding: nn.EmbeddingBag | None = None
+        if self.ngrams:
+            self.ngram_embedding = nn.EmbeddingBag(len(self.ngrams), settings.embedding_size, padding_idx=0)
+            vectors.append(self.ngram_embedding.weight)
+        with torch.no_grad():
+            for weight in vectors:
+                weight.mul_(settings.embedding_scale)
         self.model = model
-        self.head = nn.Linear(int(model.output_size), len(self.labels))  # type: ignore[arg-type]
+        size = int(model.output_size)  # type: ignore[arg-type]
+        self.attention = Attention(size) if settings.pooling == "attention" else None
+        self.head = nn.Linear(size, len(self.labels))
+        self.language_model: LanguageModel | None = None
+        if settings.pretraining:
+            frequent = min(settings.pretraining.frequent, len(self.steps))
+            self.language_model = LanguageModel(sightless(model), frequent)
         self._encoded: dict[str, Tensor] = {}
+        self._ngrams: dict[str, Tensor] = {}
         self._right = self._asked = 0
 
+    @property
+    def pretrains(self) -> bool:
+        """Whether a training is in an epoch of pretraining."""
+        pretraining = self.settings.pretraining
+        return pretraining is not None and self.plan is not None and self.current_epoch < pretraining.epochs
+
+    @property
+    def noise(self) -> Settings | Pretraining:
+        """The settings whose ``dropout`` and ``word_dropout`` hold."""
+        return self.settings.pretraining if self.settings.pretraining and self.pretrains else self.settings
+
+    def draw(self, examples: list[Example], generator: torch.Generator) -> list[Example]:
+        """Give the examples with a label; in pretraining all."""
+        return examples if self.pretrains else [example for example in examples if self.settings.target in example]
+
     def size(self, example: Example) -> int:
-        """Give the number of words or characters."""
-        return sum(len(self._encode(text)) for text in _texts(example, self.settings))
+        """Give the number of words or characters that are read."""
+        return len(self._read(example))
 
     def collate(self, examples: list[Example]) -> Batch:
         """Make a batch; in training, words are dropped at random."""
-        inputs = pad([torch.cat([self._encode(text) for text in _texts(ex, self.settings)]) for ex in examples])
-        if self.training and self.settings.word_dropout:
-            dropped = (torch.rand(inputs.values.shape) < self.settings.word_dropout) & inputs.mask
+        inputs = steps = pad([self._read(example) for example in examples])
+        dropped = torch.zeros_like(steps.mask)
+        if self.training and self.noise.word_dropout:
+            dropped = (torch.rand(inputs.values.shape) < self.noise.word_dropout) & inputs.mask
             inputs = Padded(inputs.values.masked_fill(dropped, self.steps.index[UNKNOWN]), inputs.lengths)
         target = [self.labels.index.get(example.get(self.settings.target, ""), UNSEEN) for example in examples]
-        return {"inputs": inputs, "target": torch.tensor(target)}
+        batch: Batch = {"steps": steps, "inputs": inputs, "target": torch.tensor(target)}
+        if self.ngrams:
+            found = [self._read_ngrams(example) for example in examples]
+            most = max(ngrams.shape[1] for ngrams in found)
+            padded = pad([nn.functional.pad(ngrams, (0, most - ngrams.shape[1])) for ngrams in found])
+            batch["ngrams"] = Padded(padded.values.masked_fill(dropped[:, :, None], 0), padded.lengths)
+        return batch
 
     def log_probabilities(self, batch: Batch) -> Tensor:
         """Give the log probability of each class (batch, label)."""
-        inputs = batch["inputs"]
-        assert isinstance(inputs, Padded)
-        outputs, _ = self.model(self.dropout(self.embedding(inputs.values)), inputs.lengths)
-        pooled = pool(Padded(outputs, inputs.lengths), self.settings.pooling)
-        scores: Tensor = self.head(self.dropout(pooled))
+        outputs = self._outputs(batch)
+        weights = self.attention(outputs) if self.attention else None
+        scores: Tensor = self.head(self._drop(pool(outputs, self.settings.pooling, weights)))
         return scores.log_softmax(dim=1)
 
+    def explain(self, batch: Batch) -> list[dict[str, Any]]:
+        """Say of each example what its class rests on.
+
+        With pooling "attention", "steps" are the steps read, and "attention" is the weight of each; else nothing.
+        """
+        steps = _padded(batch, "steps")
+        if self.attention is None:
+            return [{} for _ in steps.lengths]
+        weights = self.attention(self._outputs(batch))
+        rows = zip(steps.values.tolist(), weights.tolist(), steps.lengths.tolist(), strict=True)
+        return [
+            {"steps": self.steps.decode(read[:length]), "attention": [round(weight, 4) for weight in row[:length]]}
+            for read, row, length in rows
+        ]
+
     def loss(self, batch: Batch) -> tuple[Tensor, int]:
-        """Give the mean cross-entropy of the classes, in nats, and their number."""
+        """Give the mean cross-entropy of the classes (in pretraining, of the neighbouring steps), in nats, and their
+        number.
+        """
+        if self.pretrains:
+            assert self.language_model is not None
+            return self.language_model(self._outputs(batch), _padded(batch, "steps").values)
         target = _tensor(batch, "target")
         items = int(target.ne(UNSEEN).sum())
         total = nn.functional.nll_loss(self.log_probabilities(batch), target, ignore_index=UNSEEN, reduction="sum")
         return total / max(items, 1), items
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Log the validation loss; in pretraining that of the language model, and none (NaN) of the classes."""
+        if not self.pretrains:
+            return super().validation_step(batch, batch_index)
+        loss, items = self.loss(batch)
+        self.log("validation_language_model", loss, batch_size=items)
+        self.log("validation_loss", loss * torch.nan, batch_size=items, prog_bar=True)
+        return None
 
     def validation_update(self, batch: Batch) -> None:
         """Count the right classes."""
@@ -106,10 +235,50 @@ class SequenceClassification(Task):
         self._asked += len(target)
 
     def validation_scores(self) -> dict[str, float]:
-        """Give the accuracy in percent."""
+        """Give the accuracy in percent; none (NaN) in pretraining."""
         right, asked = self._right, self._asked
         self._right = self._asked = 0
-        return {"validation_accuracy": 100 * right / max(asked, 1)}
+        return {"validation_accuracy": 100 * right / asked if asked else torch.nan}
+
+    def training_scores(self) -> dict[str, float]:
+        """Give loss and gradient norm; the loss of pretraining is of another kind, and has another name."""
+        scores = super().training_scores()
+        if self.pretrains:
+            scores["training_language_model"] = scores.pop("training_loss")
+        return scores
+
+    def configure_optimizers(self) -> Any:
+        """Build the optimizer; with pretraining its settings are those of the epoch, else as for every task.
+
+        Raises InputError where no epoch is left after pretraining.
+        """
+        if self.settings.pretraining is None:
+            return super().configure_optimizers()
+        assert self.plan is not None
+        first = self.settings.pretraining.epochs
+        if self.plan.epochs <= first:
+            raise InputError(
+                f"training.epochs is {self.plan.epochs}, of which task.pretraining.epochs takes {first}; it should be "
+                f"at least {first + 1}, so that some are left for the classes"
+            )
+        return build_optimizer(self, self.plan)
+
+    def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
+        """With pretraining, set learning rate and weight decay: it and what follows it are trainings of their own."""
+        pretraining, plan = self.settings.pretraining, self.plan
+        if pretraining is None or plan is None:
+            return
+        optimizer = self.trainer.optimizers[0]
+        epochs = self.current_epoch + batch_index / self.trainer.num_training_batches
+        if self.pretrains:
+            rate, decay = pretraining.learning_rate * (1 - epochs / pretraining.epochs), pretraining.weight_decay
+        else:
+            done = (epochs - pretraining.epochs) / (plan.epochs - pretraining.epochs)
+            rate, decay = plan.rate(done), plan.weight_decay
+            if done == 0:
+                optimizer.state.clear()  # means of the gradients of another loss
+        for group in optimizer.param_groups:
+            group.update(lr=rate, weight_decay=decay)
 
     def read_input(self, source: Path | TextIO) -> list[Example]:
         """Read texts: one a line where there is one input field.
@@ -125,9 +294,12 @@ class SequenceClassification(Task):
         return [self._parse(paragraph) for paragraph in paragraphs]
 
     def present(self, record: dict[str, Any]) -> str:
-        """Show the text, its class and the probability of that class."""
+        """Show the text, its class, the probability of that class and, with attention, the steps of most weight."""
         texts = _texts(record, self.settings)
         lines = [*texts, f"  => {record['prediction']} ({100 * record['confidence']:.1f} %)"]
+        if "attention" in record:
+            most = sorted(zip(record["attention"], record["steps"], strict=True), reverse=True)[:3]
+            lines.append(f"     attention: {', '.join(f'{step} {100 * weight:.0f} %' for weight, step in most)}")
         found = dict.fromkeys(step for text in texts for step in tokens(text, self.settings.unit))
         unknown = [step for step in found if step not in self.steps.index]
         if unknown:
@@ -146,6 +318,41 @@ class SequenceClassification(Task):
         start = len(texts) - len(others)
         return {first: texts[:start], **dict(zip(others, texts[start:], strict=True))}
 
+    def _outputs(self, batch: Batch) -> Padded:
+        """Outputs of the model (batch, time, feature)."""
+        inputs = _padded(batch, "inputs")
+        vectors = self.embedding(inputs.values)
+        if self.ngram_embedding is not None:
+            ngrams = _padded(batch, "ngrams").values
+            vectors = vectors + self.ngram_embedding(ngrams.flatten(0, 1)).view_as(vectors)
+        outputs, _ = self.model(self._drop(vectors), inputs.lengths)
+        return Padded(outputs, inputs.lengths)
+
+    def _drop(self, values: Tensor) -> Tensor:
+        return nn.functional.dropout(values, self.noise.dropout, self.training)
+
+    def _read(self, example: Example) -> Tensor:
+        """Words or characters of an example as indices (time,)."""
+        return torch.cat([self._encode(text) for text in _texts(example, self.settings)])[: self.settings.longest]
+
+    def _read_ngrams(self, example: Example) -> Tensor:
+        """Indices of the n-grams of each word or character (time, n-gram)."""
+        found = [self._encode_ngrams(text) for text in _texts(example, self.settings)]
+        most = max(ngrams.shape[1] for ngrams in found)
+        return torch.cat([nn.functional.pad(ngrams, (0, most - ngrams.shape[1])) for ngrams in found])[
+            : self.settings.longest
+        ]
+
+    def _encode_ngrams(self, text: str) -> Tensor:
+        """Indices of the n-grams of each word or character of a text (time, n-gram); kept, like the words'."""
+        if text not in self._ngrams:
+            assert self.ngrams is not None
+            index = self.ngrams.index
+            rows = ngrams(tokens(text, self.settings.unit), self.settings)
+            known = [torch.tensor([index[ngram] for ngram in row if ngram in index], dtype=torch.int64) for row in rows]
+            self._ngrams[text] = nn.utils.rnn.pad_sequence(known, batch_first=True)
+        return self._ngrams[text]
+
     def _encode(self, text: str) -> Tensor:
         """Words or characters of a text as indices (time,); kept, since each is needed every epoch."""
         if text not in self._encoded:
@@ -154,13 +361,76 @@ class SequenceClassification(Task):
         return self._encoded[text]
 
 
-def pool(outputs: Padded, pooling: Pooling) -> Tensor:
-    """Make one vector (batch, feature) of the outputs (batch, time, feature) at real steps."""
+class Attention(nn.Module):
+    """Self-attention with one learned query (Yang et al. 2016, equations 5 and 6)."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(size, size)
+        self.query = nn.Linear(size, 1, bias=False)
+
+    def forward(self, outputs: Padded) -> Tensor:
+        """Give the weight of each step (batch, time): u_t = tanh(W h_t + b), a = softmax(u . query), 0 at padding."""
+        scores: Tensor = self.query(self.project(outputs.values).tanh())[:, :, 0]
+        return scores.masked_fill(~outputs.mask, -torch.inf).softmax(dim=1)
+
+
+class LanguageModel(nn.Module):
+    """Predicts each step from the encoder's output before it, and from that of a backward encoder after it.
+
+    Both directions share one adaptive softmax (Grave et al. 2017), of the ``symbols`` first of the vocabulary, which
+    are its most frequent.
+    """
+
+    def __init__(self, encoder: Recurrence, symbols: int) -> None:
+        super().__init__()
+        self.directions = 2 if encoder.backwards else 1
+        cuts = [max(symbols // 16, 1), max(symbols // 4, 2)]
+        size = encoder.output_size // self.directions
+        self.softmax = nn.AdaptiveLogSoftmaxWithLoss(size, symbols, cuts, div_value=2.0)
+
+    def forward(self, outputs: Padded, steps: Tensor) -> tuple[Tensor, int]:
+        """Give the mean cross-entropy, in nats, of ``steps`` (batch, time) that ``outputs`` predict, and their number.
+
+        The first step (of the backward direction, the last) is not predicted, nor are padding and steps less frequent.
+        """
+        forwards, *backwards = outputs.values.chunk(self.directions, dim=2)
+        asked = outputs.mask & (steps < self.softmax.n_classes)
+        pairs = [(forwards[:, :-1], steps[:, 1:], asked[:, 1:] & outputs.mask[:, :-1])]
+        pairs += [(values[:, 1:], steps[:, :-1], asked[:, :-1] & outputs.mask[:, 1:]) for values in backwards]
+        seen = torch.cat([values[chosen] for values, _, chosen in pairs])
+        wanted = torch.cat([values[chosen] for _, values, chosen in pairs])
+        return (self.softmax(seen, wanted).loss, len(wanted)) if len(wanted) else (outputs.values.sum() * 0, 0)
+
+
+def sightless(model: nn.Module) -> Recurrence:
+    """Give ``model``; raises InputError where a step's output has seen a neighbour that it would have to predict."""
+    if not isinstance(model, Recurrence):
+        raise InputError(
+            "task.pretraining needs a recurrent model, whose output at a step has not seen the next step; "
+            f"{type(model).__name__} is none"
+        )
+    if model.backwards and len(model.forwards) > 1:
+        raise InputError(
+            "task.pretraining needs a model of one layer, or of one direction: from a bidirectional layer the next one "
+            "reads the very step that it would have to predict"
+        )
+    return model
+
+
+def pool(outputs: Padded, pooling: Pooling, weights: Tensor | None = None) -> Tensor:
+    """Make one vector (batch, feature) of the outputs (batch, time, feature) at real steps.
+
+    ``weights`` (batch, time) are those of "attention" (Yang et al. 2016, equation 7).
+    """
     values, mask = outputs.values, outputs.mask[:, :, None]
     if pooling == "last":
         return values[torch.arange(len(values), device=values.device), outputs.lengths - 1]
     if pooling == "mean":
         return values.masked_fill(~mask, 0).sum(dim=1) / outputs.lengths[:, None]
+    if pooling == "attention":
+        assert weights is not None
+        return torch.einsum("bt,btf->bf", weights, values)
     return values.masked_fill(~mask, -torch.inf).amax(dim=1)
 
 
@@ -175,4 +445,10 @@ def _texts(example: Example, settings: Settings) -> list[str]:
 def _tensor(batch: Batch, name: str) -> Tensor:
     value = batch[name]
     assert not isinstance(value, Padded)
+    return value
+
+
+def _padded(batch: Batch, name: str) -> Padded:
+    value = batch[name]
+    assert isinstance(value, Padded)
     return value

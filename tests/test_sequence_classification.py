@@ -281,7 +281,7 @@ def build_pretrained(best: str = "loss", word_dropout: float = 0.0, **changes: A
 
 
 def plan(**changes: Any) -> Training:
-    return Training(**{"learning_rate": 0.01, "batch_size": 2, "epochs": 4, "clip_norm": 1.0, **changes})
+    return Training(**{"seeds": [1], "learning_rate": 0.01, "batch_size": 2, "epochs": 4, "clip_norm": 1.0, **changes})
 
 
 def test_the_encoder_reads_the_splits_that_pretraining_names() -> None:

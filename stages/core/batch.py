@@ -40,6 +40,13 @@ def pad(sequences: Sequence[Tensor], value: float = 0) -> Padded:
     return Padded(torch.nn.utils.rnn.pad_sequence(list(sequences), batch_first=True, padding_value=value), lengths)
 
 
+def pad_indices(rows: Sequence[Sequence[int]], value: int = 0) -> Padded:
+    """Pad lists of indices at their end with ``value``: (batch, time) int64."""
+    longest = max(map(len, rows))
+    values = torch.tensor([[*row, *[value] * (longest - len(row))] for row in rows])
+    return Padded(values, torch.tensor([len(row) for row in rows]))
+
+
 def mask(lengths: Tensor, time: int) -> Tensor:
     """(batch, time) bool, True at the first ``lengths`` steps of each sequence."""
     return torch.arange(time, device=lengths.device) < lengths[:, None]

@@ -26,6 +26,8 @@ from torch.utils.data import DataLoader
 from stages.core.dataset import Example
 from stages.core.task import Batch, Task, Training
 
+GROUP = 16  # batches of a step of Lightning's loop
+
 
 def prepare_process() -> None:
     """Set one thread and deterministic algorithms, and silence Lightning's advice about workers and devices."""
@@ -95,14 +97,16 @@ class EpochBatches(pl.LightningDataModule):
         self.validation_batches = batches(validation, task, 4 * plan.batch_size, plan.bucket, torch.Generator())
         self.padding_share = 0.0
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """Draw and batch the examples of the trainer's current epoch."""
+    def train_dataloader(self) -> DataLoader[list[Batch]]:
+        """Draw and batch the examples of the trainer's current epoch; gives ``GROUP`` batches at a time."""
         assert self.trainer is not None
         generator = torch.Generator().manual_seed(derived_seed(self.seed, self.trainer.current_epoch, "draw"))
         examples = self.task.draw(self.train_examples, generator)
         grouped = batches(examples, self.task, self.plan.batch_size, self.plan.bucket, generator)
         self.padding_share = padding_share(grouped, self.task)
-        return DataLoader(grouped, batch_size=None, collate_fn=self.task.collate)  # type: ignore[arg-type]
+        steps = [grouped[start : start + GROUP] for start in range(0, len(grouped), GROUP)]
+        collate = lambda step: [self.task.collate(batch) for batch in step]
+        return DataLoader(steps, batch_size=None, collate_fn=collate)  # type: ignore[arg-type]
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Batch the validation examples, always alike."""

@@ -1,4 +1,7 @@
-"""Sequence classification: a text in, one class out (many to one); the encoder may be trained without labels first."""
+"""Sequence classification: a text in, one class out (many to one).
+
+The encoder may be trained without labels first. A peer reads the words or characters themselves.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from stages.core.batch import Padded, Recurrence, pad
 from stages.core.dataset import Example
 from stages.core.errors import InputError
 from stages.core.params import settings
-from stages.core.task import Batch, Task, build_optimizer, read_lines
+from stages.core.task import Batch, Peer, Task, build_network, build_peer, read_lines, trace_model
 from stages.core.vocabulary import PADDING, UNKNOWN, Unit, Vocabulary, tokens
 
 FEWEST = 3  # an n-gram seen less often has no vector
@@ -54,17 +57,18 @@ class Settings:
     of all steps become one vector, ``last`` being the output at the last step.
 
     ``best``: the validation score that decides which epoch is the best; as the network grows too sure, the loss may
-    rise where the accuracy does too.
+    rise where the accuracy does too. Without ``embedding_size``, the model is a peer, and of the settings only the
+    first three have a part in it.
     """
 
     inputs: list[str] = pydantic.Field(min_length=1)
     target: str
     unit: Unit
-    embedding_size: int = pydantic.Field(gt=0)
+    embedding_size: int | None = pydantic.Field(default=None, gt=0)
     embedding_scale: float = pydantic.Field(default=1.0, gt=0)
     dropout: float = pydantic.Field(default=0.0, ge=0, lt=1)
     word_dropout: float = pydantic.Field(default=0.0, ge=0, lt=1)
-    pooling: Pooling
+    pooling: Pooling = "last"
     longest: int | None = pydantic.Field(default=None, gt=0)
     ngrams: list[Annotated[int, pydantic.Field(gt=1)]] = pydantic.Field(default_factory=list)
     best: Literal["loss", "accuracy"] = "loss"
@@ -105,128 +109,36 @@ def ngrams(steps: list[str], settings: Settings) -> list[list[str]]:
 
 def build(
     settings: Settings, vocabularies: dict[str, Vocabulary], build_model: Callable[[int], nn.Module]
-) -> SequenceClassification:
+) -> Classification:
     """Build the task; ``build_model`` is given the embedding's size.
 
     Raises InputError where the model cannot be pretrained.
     """
-    return SequenceClassification(settings, vocabularies, build_model(settings.embedding_size))
+    if settings.embedding_size is None:
+        return PeerClassification(settings, vocabularies, build_peer(build_model, "embedding_size"))
+    model = build_network(build_model, settings.embedding_size, "embedding_size")
+    return SequenceClassification(settings, vocabularies, model)
 
 
-class SequenceClassification(Task):
-    """Cross-entropy of the class, or in the epochs of pretraining of the neighbouring steps.
+class Classification(Task):
+    """What networks and peers share: their examples, labels and score."""
 
-    A batch holds indices: "steps" (batch, time); "inputs" (batch, time), the same but for those dropped in training;
-    "target" (batch,), the classes; where the settings name n-grams, "ngrams" (batch, time, n-gram), 0 for none.
-    """
-
-    decoder = {"name": "argmax"}
-
-    def __init__(self, settings: Settings, vocabularies: dict[str, Vocabulary], model: nn.Module) -> None:
+    def __init__(self, settings: Settings, vocabularies: dict[str, Vocabulary]) -> None:
         super().__init__(vocabularies)
         self.settings = settings
-        if settings.best == "accuracy":
-            self.monitor, self.monitor_mode = "validation_accuracy", "max"
         self.steps, self.labels = vocabularies["steps"], vocabularies["labels"]
-        self.embedding = nn.Embedding(len(self.steps), settings.embedding_size, self.steps.index[PADDING])
-        vectors: list[Tensor] = [self.embedding.weight]
-        self.ngrams = vocabularies.get("ngrams")
-        self.ngram_embedding: nn.EmbeddingBag | None = None
-        if self.ngrams:
-            self.ngram_embedding = nn.EmbeddingBag(len(self.ngrams), settings.embedding_size, padding_idx=0)
-            vectors.append(self.ngram_embedding.weight)
-        with torch.no_grad():
-            for weight in vectors:
-                weight.mul_(settings.embedding_scale)
-        self.model = model
-        size = int(model.output_size)  # type: ignore[arg-type]
-        self.attention = Attention(size) if settings.pooling == "attention" else None
-        self.head = nn.Linear(size, len(self.labels))
-        self.language_model: LanguageModel | None = None
-        if settings.pretraining:
-            frequent = min(settings.pretraining.frequent, len(self.steps))
-            self.language_model = LanguageModel(sightless(model), frequent)
-        self._encoded: dict[str, Tensor] = {}
-        self._ngrams: dict[str, Tensor] = {}
         self._right = self._asked = 0
-
-    @property
-    def pretrains(self) -> bool:
-        """Whether a training is in an epoch of pretraining."""
-        pretraining = self.settings.pretraining
-        return pretraining is not None and self.plan is not None and self.current_epoch < pretraining.epochs
-
-    @property
-    def noise(self) -> Settings | Pretraining:
-        """The settings whose ``dropout`` and ``word_dropout`` hold."""
-        return self.settings.pretraining if self.settings.pretraining and self.pretrains else self.settings
-
-    def draw(self, examples: list[Example], generator: torch.Generator) -> list[Example]:
-        """Give the examples with a label; in pretraining all."""
-        return examples if self.pretrains else [example for example in examples if self.settings.target in example]
-
-    def size(self, example: Example) -> int:
-        """Give the number of words or characters that are read."""
-        return len(self._read(example))
-
-    def collate(self, examples: list[Example]) -> Batch:
-        """Make a batch; in training, words are dropped at random."""
-        inputs = steps = pad([self._read(example) for example in examples])
-        dropped = torch.zeros_like(steps.mask)
-        if self.training and self.noise.word_dropout:
-            dropped = (torch.rand(inputs.values.shape) < self.noise.word_dropout) & inputs.mask
-            inputs = Padded(inputs.values.masked_fill(dropped, self.steps.index[UNKNOWN]), inputs.lengths)
-        target = [self.labels.index.get(example.get(self.settings.target, ""), UNSEEN) for example in examples]
-        batch: Batch = {"steps": steps, "inputs": inputs, "target": torch.tensor(target)}
-        if self.ngrams:
-            found = [self._read_ngrams(example) for example in examples]
-            most = max(ngrams.shape[1] for ngrams in found)
-            padded = pad([nn.functional.pad(ngrams, (0, most - ngrams.shape[1])) for ngrams in found])
-            batch["ngrams"] = Padded(padded.values.masked_fill(dropped[:, :, None], 0), padded.lengths)
-        return batch
 
     def log_probabilities(self, batch: Batch) -> Tensor:
         """Give the log probability of each class (batch, label)."""
-        outputs = self._outputs(batch)
-        weights = self.attention(outputs) if self.attention else None
-        scores: Tensor = self.head(self._drop(pool(outputs, self.settings.pooling, weights)))
-        return scores.log_softmax(dim=1)
-
-    def explain(self, batch: Batch) -> list[dict[str, Any]]:
-        """Say of each example what its class rests on.
-
-        With pooling "attention", "steps" are the steps read, and "attention" is the weight of each; else nothing.
-        """
-        steps = _padded(batch, "steps")
-        if self.attention is None:
-            return [{} for _ in steps.lengths]
-        weights = self.attention(self._outputs(batch))
-        rows = zip(steps.values.tolist(), weights.tolist(), steps.lengths.tolist(), strict=True)
-        return [
-            {"steps": self.steps.decode(read[:length]), "attention": [round(weight, 4) for weight in row[:length]]}
-            for read, row, length in rows
-        ]
+        raise NotImplementedError
 
     def loss(self, batch: Batch) -> tuple[Tensor, int]:
-        """Give the mean cross-entropy of the classes (in pretraining, of the neighbouring steps), in nats, and their
-        number.
-        """
-        if self.pretrains:
-            assert self.language_model is not None
-            return self.language_model(self._outputs(batch), _padded(batch, "steps").values)
+        """Give the mean cross-entropy of the classes, in nats, and their number."""
         target = _tensor(batch, "target")
         items = int(target.ne(UNSEEN).sum())
         total = nn.functional.nll_loss(self.log_probabilities(batch), target, ignore_index=UNSEEN, reduction="sum")
         return total / max(items, 1), items
-
-    def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Log the validation loss; in pretraining that of the language model, and none (NaN) of the classes."""
-        if not self.pretrains:
-            return super().validation_step(batch, batch_index)
-        loss, items = self.loss(batch)
-        self.log("validation_language_model", loss, batch_size=items)
-        self.log("validation_loss", loss * torch.nan, batch_size=items, prog_bar=True)
-        return None
 
     def validation_update(self, batch: Batch) -> None:
         """Count the right classes."""
@@ -235,50 +147,14 @@ class SequenceClassification(Task):
         self._asked += len(target)
 
     def validation_scores(self) -> dict[str, float]:
-        """Give the accuracy in percent; none (NaN) in pretraining."""
+        """Give the accuracy in percent; none (NaN) where nothing was asked."""
         right, asked = self._right, self._asked
         self._right = self._asked = 0
         return {"validation_accuracy": 100 * right / asked if asked else torch.nan}
 
-    def training_scores(self) -> dict[str, float]:
-        """Give loss and gradient norm; the loss of pretraining is of another kind, and has another name."""
-        scores = super().training_scores()
-        if self.pretrains:
-            scores["training_language_model"] = scores.pop("training_loss")
-        return scores
-
-    def configure_optimizers(self) -> Any:
-        """Build the optimizer; with pretraining its settings are those of the epoch, else as for every task.
-
-        Raises InputError where no epoch is left after pretraining.
-        """
-        if self.settings.pretraining is None:
-            return super().configure_optimizers()
-        assert self.plan is not None
-        first = self.settings.pretraining.epochs
-        if self.plan.epochs <= first:
-            raise InputError(
-                f"training.epochs is {self.plan.epochs}, of which task.pretraining.epochs takes {first}; it should be "
-                f"at least {first + 1}, so that some are left for the classes"
-            )
-        return build_optimizer(self, self.plan)
-
-    def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
-        """With pretraining, set learning rate and weight decay: it and what follows it are trainings of their own."""
-        pretraining, plan = self.settings.pretraining, self.plan
-        if pretraining is None or plan is None:
-            return
-        optimizer = self.trainer.optimizers[0]
-        epochs = self.current_epoch + batch_index / self.trainer.num_training_batches
-        if self.pretrains:
-            rate, decay = pretraining.learning_rate * (1 - epochs / pretraining.epochs), pretraining.weight_decay
-        else:
-            done = (epochs - pretraining.epochs) / (plan.epochs - pretraining.epochs)
-            rate, decay = plan.rate(done), plan.weight_decay
-            if done == 0:
-                optimizer.state.clear()  # means of the gradients of another loss
-        for group in optimizer.param_groups:
-            group.update(lr=rate, weight_decay=decay)
+    def _targets(self, examples: list[Example]) -> Tensor:
+        name = self.settings.target
+        return torch.tensor([self.labels.index.get(example.get(name, ""), UNSEEN) for example in examples])
 
     def read_input(self, source: Path | TextIO) -> list[Example]:
         """Read texts: one a line where there is one input field.
@@ -318,14 +194,201 @@ class SequenceClassification(Task):
         start = len(texts) - len(others)
         return {first: texts[:start], **dict(zip(others, texts[start:], strict=True))}
 
+
+class PeerClassification(Classification):
+    """A peer that is fitted to (steps, label), and gives ``log_probabilities`` of steps by label.
+
+    A batch holds "steps", a list of words or characters for each example, and "target" (batch,).
+    """
+
+    monitor, monitor_mode = "validation_accuracy", "max"
+
+    def __init__(self, settings: Settings, vocabularies: dict[str, Vocabulary], model: Peer) -> None:
+        super().__init__(settings, vocabularies)
+        self.model: Any = model
+
+    def size(self, example: Example) -> int:
+        """Give the number of words or characters."""
+        return len(self._read(example))
+
+    def collate(self, examples: list[Example]) -> Any:
+        """Read the examples."""
+        return {"steps": [self._read(example) for example in examples], "target": self._targets(examples)}
+
+    def fit_peer(self, examples: list[Example]) -> None:
+        """Fit to steps and labels."""
+        labels = [example[self.settings.target] for example in examples]
+        self.model.fit([self._read(example) for example in examples], labels)
+
+    def log_probabilities(self, batch: Any) -> Tensor:
+        """Give the log probability of each class (batch, label)."""
+        rows = self.model.log_probabilities(batch["steps"])
+        return torch.tensor([[row[label] for label in self.labels.symbols] for row in rows])
+
+    def _read(self, example: Example) -> list[str]:
+        return [step for text in _texts(example, self.settings) for step in tokens(text, self.settings.unit)]
+
+
+class SequenceClassification(Classification):
+    """Cross-entropy of the class, or in the epochs of pretraining of the neighbouring steps.
+
+    A batch holds indices: "steps" (batch, time); "inputs" (batch, time), the same but for those dropped in training;
+    "target" (batch,), the classes; where the settings name n-grams, "ngrams" (batch, time, n-gram), 0 for none.
+    """
+
+    def __init__(self, settings: Settings, vocabularies: dict[str, Vocabulary], model: nn.Module) -> None:
+        super().__init__(settings, vocabularies)
+        assert settings.embedding_size is not None
+        if settings.best == "accuracy":
+            self.monitor, self.monitor_mode = "validation_accuracy", "max"
+        self.embedding = nn.Embedding(len(self.steps), settings.embedding_size, self.steps.index[PADDING])
+        vectors: list[Tensor] = [self.embedding.weight]
+        self.ngrams = vocabularies.get("ngrams")
+        self.ngram_embedding: nn.EmbeddingBag | None = None
+        if self.ngrams:
+            self.ngram_embedding = nn.EmbeddingBag(len(self.ngrams), settings.embedding_size, padding_idx=0)
+            vectors.append(self.ngram_embedding.weight)
+        with torch.no_grad():
+            for weight in vectors:
+                weight.mul_(settings.embedding_scale)
+        self.model = model
+        size = int(model.output_size)  # type: ignore[arg-type]
+        self.attention = Attention(size) if settings.pooling == "attention" else None
+        self.head = nn.Linear(size, len(self.labels))
+        self.language_model: LanguageModel | None = None
+        if settings.pretraining:
+            frequent = min(settings.pretraining.frequent, len(self.steps))
+            self.language_model = LanguageModel(sightless(model), frequent)
+        self._encoded: dict[str, Tensor] = {}
+        self._ngrams: dict[str, Tensor] = {}
+
+    @property
+    def pretrains(self) -> bool:
+        """Whether a training is in an epoch of pretraining."""
+        pretraining = self.settings.pretraining
+        return pretraining is not None and self.plan is not None and self.current_epoch < pretraining.epochs
+
+    @property
+    def noise(self) -> Settings | Pretraining:
+        """The settings whose ``dropout`` and ``word_dropout`` hold."""
+        return self.settings.pretraining if self.settings.pretraining and self.pretrains else self.settings
+
+    def draw(self, examples: list[Example], generator: torch.Generator) -> list[Example]:
+        """Give the examples with a label; in pretraining all."""
+        return examples if self.pretrains else [example for example in examples if self.settings.target in example]
+
+    def size(self, example: Example) -> int:
+        """Give the number of words or characters that are read."""
+        return len(self._read(example))
+
+    def collate(self, examples: list[Example]) -> Batch:
+        """Make a batch; in training, words are dropped at random."""
+        inputs = steps = pad([self._read(example) for example in examples])
+        dropped = torch.zeros_like(steps.mask)
+        if self.training and self.noise.word_dropout:
+            dropped = (torch.rand(inputs.values.shape) < self.noise.word_dropout) & inputs.mask
+            inputs = Padded(inputs.values.masked_fill(dropped, self.steps.index[UNKNOWN]), inputs.lengths)
+        batch: Batch = {"steps": steps, "inputs": inputs, "target": self._targets(examples)}
+        if self.ngrams:
+            found = [self._read_ngrams(example) for example in examples]
+            most = max(ngrams.shape[1] for ngrams in found)
+            padded = pad([nn.functional.pad(ngrams, (0, most - ngrams.shape[1])) for ngrams in found])
+            batch["ngrams"] = Padded(padded.values.masked_fill(dropped[:, :, None], 0), padded.lengths)
+        return batch
+
+    def log_probabilities(self, batch: Batch) -> Tensor:
+        """Give the log probability of each class (batch, label)."""
+        outputs = self._outputs(batch)
+        weights = self.attention(outputs) if self.attention else None
+        scores: Tensor = self.head(self._drop(pool(outputs, self.settings.pooling, weights)))
+        return scores.log_softmax(dim=1)
+
+    def explain(self, batch: Batch) -> list[dict[str, Any]]:
+        """Say of each example what its class rests on.
+
+        With pooling "attention", "steps" are the steps read, and "attention" is the weight of each; else nothing.
+        """
+        steps = _padded(batch, "steps")
+        if self.attention is None:
+            return [{} for _ in steps.lengths]
+        weights = self.attention(self._outputs(batch))
+        rows = zip(steps.values.tolist(), weights.tolist(), steps.lengths.tolist(), strict=True)
+        return [
+            {"steps": self.steps.decode(read[:length]), "attention": [round(weight, 4) for weight in row[:length]]}
+            for read, row, length in rows
+        ]
+
+    def loss(self, batch: Batch) -> tuple[Tensor, int]:
+        """Give the mean cross-entropy of the classes (in pretraining, of the neighbouring steps), in nats, and their
+        number.
+        """
+        if self.pretrains:
+            assert self.language_model is not None
+            return self.language_model(self._outputs(batch), _padded(batch, "steps").values)
+        return super().loss(batch)
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Log the validation loss; in pretraining that of the language model, and none (NaN) of the classes."""
+        if not self.pretrains:
+            return super().validation_step(batch, batch_index)
+        loss, items = self.loss(batch)
+        self.log("validation_language_model", loss, batch_size=items)
+        self.log("validation_loss", loss * torch.nan, batch_size=items, prog_bar=True)
+        return None
+
+    def training_scores(self) -> dict[str, float]:
+        """Give loss and gradient norm; the loss of pretraining is of another kind, and has another name."""
+        scores = super().training_scores()
+        if self.pretrains:
+            scores["training_language_model"] = scores.pop("training_loss")
+        return scores
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Build the optimizer; raises InputError where pretraining leaves no epoch for the classes."""
+        first = self.settings.pretraining.epochs if self.settings.pretraining else 0
+        assert self.plan is not None
+        if self.plan.epochs <= first:
+            raise InputError(
+                f"training.epochs is {self.plan.epochs}, of which task.pretraining.epochs takes {first}; it should be "
+                f"at least {first + 1}, so that some are left for the classes"
+            )
+        return super().configure_optimizers()
+
+    def prepare_update(self, optimizer: torch.optim.Optimizer, epochs: float) -> None:
+        """Set learning rate and weight decay; pretraining and what follows it are trainings of their own."""
+        pretraining, plan = self.settings.pretraining, self.plan
+        assert plan is not None
+        if pretraining is None:
+            return super().prepare_update(optimizer, epochs)
+        if self.pretrains:
+            rate, decay = pretraining.learning_rate * (1 - epochs / pretraining.epochs), pretraining.weight_decay
+        else:
+            done = (epochs - pretraining.epochs) / (plan.epochs - pretraining.epochs)
+            rate, decay = plan.rate(done), plan.weight_decay
+            if done == 0:
+                optimizer.state.clear()  # means of the gradients of another loss
+        for group in optimizer.param_groups:
+            group.update(lr=rate, weight_decay=decay)
+        return None
+
+    def trace(self, example: Example) -> dict[str, Any] | None:
+        """Give the gates of a recurrent network, by layer and direction."""
+        batch = self.collate([example])
+        steps = self.steps.decode(_padded(batch, "steps").values[0].tolist())
+        return trace_model(self.model, self._vectors(batch), steps)
+
+    def _vectors(self, batch: Batch) -> Tensor:
+        """Give what the model reads, (batch, time, feature)."""
+        vectors: Tensor = self.embedding(_padded(batch, "inputs").values)
+        if self.ngram_embedding is None:
+            return vectors
+        ngrams = _padded(batch, "ngrams").values
+        return vectors + self.ngram_embedding(ngrams.flatten(0, 1)).view_as(vectors)
+
     def _outputs(self, batch: Batch) -> Padded:
         """Outputs of the model (batch, time, feature)."""
         inputs = _padded(batch, "inputs")
-        vectors = self.embedding(inputs.values)
-        if self.ngram_embedding is not None:
-            ngrams = _padded(batch, "ngrams").values
-            vectors = vectors + self.ngram_embedding(ngrams.flatten(0, 1)).view_as(vectors)
-        outputs, _ = self.model(self._drop(vectors), inputs.lengths)
+        outputs, _ = self.model(self._drop(self._vectors(batch)), inputs.lengths)
         return Padded(outputs, inputs.lengths)
 
     def _drop(self, values: Tensor) -> Tensor:

@@ -12,14 +12,14 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Literal, NamedTuple, TextIO
 
 import pydantic
 import torch
 from seqeval.metrics import f1_score
 from torch import Tensor, nn
 
-from stages.core.batch import Padded, mask, pad
+from stages.core.batch import Padded, mask, pad_indices
 from stages.core.dataset import Example
 from stages.core.errors import InputError
 from stages.core.params import settings
@@ -234,6 +234,14 @@ class PeerLabelling(Labelling):
             self.seen.append((example["tags"], self.labels.decode(paths[0][1])))
 
 
+class ReadToken(NamedTuple):
+    """A token's word and characters as indices, and its ``chance`` to become <unk> in training."""
+
+    word: int
+    characters: list[int]
+    chance: float
+
+
 class SequenceLabelling(Labelling):
     """Word (and character) vectors, a model, a linear layer, and softmax or CRF."""
 
@@ -243,6 +251,7 @@ class SequenceLabelling(Labelling):
         super().__init__(vocabularies)
         assert settings.embedding is not None
         self.settings = settings
+        self._tokens: dict[str, ReadToken] = {}
         self.embedding = nn.Embedding(len(vocabularies["words"]), settings.embedding, padding_idx=0)
         size = settings.embedding + settings.character_filters
         self.characters = (
@@ -258,30 +267,33 @@ class SequenceLabelling(Labelling):
             self.model.connect(self.head)  # type: ignore[operator]
 
     def collate(self, examples: list[Example]) -> Batch:
-        """Words (batch, time), characters (batch x time, characters), and the tags where the examples have them."""
-        texts = [[normalised(token) for token in example["tokens"]] for example in examples]
-        words = pad([torch.tensor(self._words(text)) for text in texts])
-        batch: Batch = {"words": words}
+        """Words (batch, time), characters (tokens, characters), and the tags where the examples have them."""
+        texts = [[self._read(token) for token in example["tokens"]] for example in examples]
+        batch: Batch = {"words": pad_indices(self._words(texts))}
         if self.characters is not None:
-            spelled = [self.vocabularies["characters"].encode(token) for text in texts for token in text]
-            longest = max(map(len, spelled))
-            padded = [[*letters, *[0] * (longest - len(letters))] for letters in spelled]
-            batch["characters"] = torch.tensor(padded)  # (tokens, characters)
+            batch["characters"] = pad_indices([read.characters for text in texts for read in text]).values
         if "tags" in examples[0]:
             index = self.labels.index
-            batch["tags"] = pad([torch.tensor([index.get(t, -100) for t in e["tags"]]) for e in examples], -100).values
+            batch["tags"] = pad_indices([[index.get(tag, -100) for tag in e["tags"]] for e in examples], -100).values
         return batch
 
-    def _words(self, text: list[str]) -> list[int]:
-        words = [token.lower() for token in text]
-        if self.training:
-            frequent, drawn = self.vocabularies["frequent"].index, torch.rand(len(words)).tolist()
-            rare, other = self.settings.word_dropout, self.settings.frequent_dropout
-            words = [
-                UNKNOWN if draw < (other if word in frequent else rare) else word
-                for word, draw in zip(words, drawn, strict=True)
-            ]
-        return self.vocabularies["words"].encode(words)
+    def _read(self, token: str) -> ReadToken:
+        """Read a token; kept, since each is needed every epoch."""
+        if token not in self._tokens:
+            text = normalised(token)
+            word, letters = text.lower(), self.vocabularies["characters"].encode(text)
+            rare = word not in self.vocabularies["frequent"].index
+            chance = self.settings.word_dropout if rare else self.settings.frequent_dropout
+            self._tokens[token] = ReadToken(self.vocabularies["words"].encode([word])[0], letters, chance)
+        return self._tokens[token]
+
+    def _words(self, texts: list[list[ReadToken]]) -> list[list[int]]:
+        """Give the words' indices; in training, words are dropped at random."""
+        if not self.training:
+            return [[read.word for read in text] for text in texts]
+        unknown = self.vocabularies["words"].index[UNKNOWN]
+        drawn = iter(torch.rand(sum(map(len, texts))).tolist())
+        return [[unknown if next(drawn) < read.chance else read.word for read in text] for text in texts]
 
     def vectors(self, batch: Batch) -> Tensor:
         """Give what the model reads, (batch, time, feature)."""

@@ -114,11 +114,14 @@ class EpochBatches(pl.LightningDataModule):
 
 
 class EpochLogger(DVCLiveLogger):
-    """DVCLive's logger, told that each call ends an epoch: else it walks the call stack, 80 ms a time, to find out."""
+    """DVCLive's logger, told that each call ends an epoch: else it walks the call stack, 80 ms a time, to find out.
+
+    The step of a score is the epoch, from 1.
+    """
 
     def log_metrics(self, metrics: Any, step: int | None = None, sync: bool | None = True) -> None:
         """Log the scores of an epoch."""
-        super().log_metrics(metrics, step, sync=True)
+        super().log_metrics(metrics, int(metrics["epoch"]) + 1, sync=True)
 
 
 class Epochs(Callback):
@@ -245,9 +248,7 @@ def write_curve(folder: Path) -> None:
     for path in sorted((folder / "dvclive" / "plots" / "metrics").glob("*.tsv")):
         log = pd.read_csv(path, sep="\t").drop_duplicates("step", keep="last").set_index("step")
         columns[path.stem] = log[path.stem]
-    curve = pd.DataFrame(columns).sort_index()
-    curve["epoch"] = curve["epoch"].astype(int) + 1
-    curve = curve.drop_duplicates("epoch", keep="last").set_index("epoch").round(6)
+    curve = pd.DataFrame(columns).sort_index().drop(columns="epoch").rename_axis("epoch").round(6)
     first = [name for name in ("training_loss", "validation_loss") if name in curve]
     curve[[*first, *sorted(map(str, set(curve) - set(first)))]].to_csv(
         folder / "learning_curve.csv", lineterminator="\n"

@@ -10,9 +10,9 @@ import pytest
 from stages.core import artifact, trainer
 from stages.core.errors import InputError
 from stages.core.task import Task
-from stages.decoding import viterbi
+from stages.decoding import argmax, viterbi
 from stages.models import crfsuite, logistic_regression
-from stages.tasks import sequence_labelling
+from stages.tasks import sequence_classification, sequence_labelling
 
 STREETS = ["Mill", "Church", "Park", "Hill"]
 SLOTS = [
@@ -134,3 +134,26 @@ def test_weightings_differ() -> None:
     twice = [["good", "good", "bad"]]
     shares = [regression(weighting=w).log_probabilities(twice)[0]["up"] for w in ("count", "binary", "tfidf")]
     assert len(set(shares)) == 3
+
+
+REVIEWS = [
+    {"id": str(n), "text": " ".join(text), "label": label}
+    for n, (text, label) in enumerate(zip(TEXTS, LABELS, strict=True))
+]
+CLASSIFIES = {
+    "task": {"name": "sequence_classification", "inputs": ["text"], "target": "label", "unit": "word"},
+    "model": {"name": "logistic_regression", "longest": 2, "inverse_penalty": 100.0},
+}
+
+
+def test_a_peer_classifies_and_its_files_give_it_back(tmp_path: Path) -> None:
+    settings = sequence_classification.Settings(inputs=["text"], target="label", unit="word")
+    task = artifact.build_task(CLASSIFIES, sequence_classification.fit_vocabularies(REVIEWS, settings), "x")
+    timing = trainer.fit_peer(task, REVIEWS, REVIEWS[:4], tmp_path, "x")
+    row = (tmp_path / "learning_curve.csv").read_text().splitlines()[1].split(",")
+    assert float(row[1]) < 0.3 and float(row[-1]) == 100.0 and set(timing) == {"seconds"}
+    artifact.save(tmp_path / "model", task, CLASSIFIES)
+    again = artifact.load(tmp_path / "model")
+    decoded = [argmax.decode(item, item.collate(REVIEWS), argmax.Settings()) for item in (task, again)]
+    assert decoded[0] == decoded[1]
+    assert [record["prediction"] for record in decoded[0]] == LABELS

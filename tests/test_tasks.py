@@ -187,3 +187,15 @@ def test_a_trace_tells_every_gate_at_every_token() -> None:
     assert [set(layer) for layer in trace["layers"]] == 2 * [{"hidden", "input", "forget", "output", "cell"}]
     both = np.concatenate([layer["hidden"] for layer in trace["layers"]], axis=1)
     np.testing.assert_allclose(both, outputs[0], atol=1e-4)
+
+
+def test_a_group_of_batches_is_as_many_updates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = Training(seeds=[1], learning_rate=0.01, schedule="linear", batch_size=1, epochs=3, clip_norm=1.0)
+    weights = []
+    for size in (1, 16):
+        monkeypatch.setattr(trainer, "GROUP", size)
+        task = slots_task()
+        trainer.fit(task, SLOTS, SLOTS, plan, 7, tmp_path / str(size), "test")
+        weights.append(torch.cat([value.flatten() for value in task.state_dict().values()]))
+    assert torch.equal(*weights)
+    assert not torch.equal(weights[0], torch.cat([value.flatten() for value in slots_task().state_dict().values()]))

@@ -212,20 +212,20 @@ def write(params: Params, folder: Path) -> list[Path]:
 def gather(params: Params) -> list[Wing]:
     """Read the results of every experiment, and put them in wings and sections.
 
-    Wings come in the order of ``THEMES``, those it does not know after them, and data sets in that of ``params.yaml``;
-    experiments by family, and the best of a family first.
+    Wings and data sets come in the order of ``THEMES``, those it does not know after them; experiments by family, and
+    the best of a family first.
     Raises InputError where a file is missing or not as it should be.
     """
     found: dict[str, Theme] = {}
     members: dict[str, dict[str, dict[str, Result]]] = {}
-    for key, experiment in params.experiments.items():
+    prefixes = list(themes.THEMES)
+    place = lambda key: prefixes.index(prefix) if (prefix := key.split("_")[0]) in prefixes else len(prefixes)
+    for key, experiment in sorted(params.experiments.items(), key=lambda item: place(item[0])):
         prefix = key.split("_")[0]
         theme = themes.THEMES.get(prefix, Theme(prefix.capitalize(), ""))
         found.setdefault(theme.title, theme)
         wing = members.setdefault(theme.title, {})
         wing.setdefault(experiment.dataset, {})[key] = read_result(key, experiment)
-    known = list(dict.fromkeys(theme.title for theme in themes.THEMES.values()))
-    members = dict(sorted(members.items(), key=lambda item: (*known, item[0]).index(item[0])))
     return [
         Wing(
             anchor=f"wing-{number}",

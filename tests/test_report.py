@@ -369,7 +369,7 @@ def test_wings_stand_in_the_order_of_the_notes_and_an_unknown_one_comes_last_und
     assert [wing.theme.title for wing in wings] == ["Networks with memory", "External memory", "Weather"]
     assert [[list(section.results) for section in wing.sections] for wing in wings] == [
         [["slots_lstm"]],
-        [["stories_memory"], ["copy_ntm"]],
+        [["copy_ntm"], ["stories_memory"]],
         [["weather_oracle"]],
     ]
     assert Page(report.page(wings)).headings[1:] == ["Networks with memory", "External memory", "Weather"]

@@ -218,10 +218,9 @@ def gather(params: Params) -> list[Wing]:
     """
     found: dict[str, Theme] = {}
     members: dict[str, dict[str, dict[str, Result]]] = {}
-    prefixes = list(themes.THEMES)
-    place = lambda key: prefixes.index(prefix) if (prefix := key.split("_")[0]) in prefixes else len(prefixes)
-    for key, experiment in sorted(params.experiments.items(), key=lambda item: place(item[0])):
-        prefix = key.split("_")[0]
+    places = {prefix: place for place, prefix in enumerate(themes.THEMES)}
+    for key in sorted(params.experiments, key=lambda key: places.get(key.split("_")[0], len(places))):
+        experiment, prefix = params.experiments[key], key.split("_")[0]
         theme = themes.THEMES.get(prefix, Theme(prefix.capitalize(), ""))
         found.setdefault(theme.title, theme)
         wing = members.setdefault(theme.title, {})
@@ -656,17 +655,30 @@ def worked_examples(section: Section, kinds: Sequence[ModuleType]) -> tuple[str,
         return "", []
     items = [{key: records[identity] for key, records in by_experiment.items()} for identity in order]
     kind = next(kind for kind in kinds if all(kind.fits(record) for record in items[0].values()))
-    chosen = len(section.shown) < len(section.results)
-    return kind.LEGEND, [_shown(item, kind, chosen) for item in kind.choose(items)]
+    some = len(section.shown) < len(section.results)
+    return kind.LEGEND, [_shown(item, kind, some) for item in _choose(items, kind)]
 
 
-def _shown(item: dict[str, dict[str, Any]], kind: ModuleType, chosen: bool) -> Shown:
+def _choose(items: list[dict[str, dict[str, Any]]], kind: ModuleType) -> list[dict[str, dict[str, Any]]]:
+    """Take what ``kind.choose`` does, or else the first that every experiment got right, and that one or more did not.
+
+    There are so many of either as ``kind.EXAMPLES`` says, or else two and four.
+    """
+    if hasattr(kind, "choose"):
+        return kind.choose(items)
+    most_perfect, most_flawed = getattr(kind, "EXAMPLES", (2, 4))
+    perfect = [item for item in items if all(map(kind.right, item.values()))]
+    flawed = [item for item in items if not all(map(kind.right, item.values()))]
+    return perfect[:most_perfect] + flawed[:most_flawed]
+
+
+def _shown(item: dict[str, dict[str, Any]], kind: ModuleType, some: bool) -> Shown:
     right, wrong = kind.VERDICTS
     flawed = [key for key, record in item.items() if not kind.right(record)]
     outcome = "mixed" if 0 < len(flawed) < len(item) else "bad" if flawed else "good"
     heading = wrong if flawed else right
     if len(item) > 1:
-        heading += f" in {', '.join(flawed)}" if outcome == "mixed" else f" in every experiment{' shown' * chosen}"
+        heading += f" in {', '.join(flawed)}" if outcome == "mixed" else f" in every experiment{' shown' * some}"
     return Shown(str(next(iter(item.values()))["id"]), heading[0].upper() + heading[1:], outcome, kind.show(item))
 
 

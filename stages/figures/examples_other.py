@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from jinja2 import Environment
@@ -36,13 +36,6 @@ def fits(record: Record) -> bool:
 def right(record: Record) -> bool:
     """Say whether the prediction equals the target, under whatever name the target goes."""
     return any(name in record and record[name] == record["prediction"] for name in TARGETS)
-
-
-def choose(items: Sequence[Item]) -> list[Item]:
-    """Take the first two that every experiment got right, and the first four that one or more got wrong."""
-    perfect = [item for item in items if all(map(right, item.values()))]
-    flawed = [item for item in items if not all(map(right, item.values()))]
-    return perfect[:2] + flawed[:4]
 
 
 def show(item: Item) -> Markup:

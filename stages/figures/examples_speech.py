@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from jinja2 import Environment
@@ -41,13 +41,6 @@ def fits(record: Record) -> bool:
 def right(record: Record) -> bool:
     """Say whether every digit was heard, and no other."""
     return bool(record["prediction"] == record["digits"])
-
-
-def choose(items: Sequence[Item]) -> list[Item]:
-    """Take the first two that every experiment got right, and the first four that one or more got wrong."""
-    perfect = [item for item in items if all(map(right, item.values()))]
-    flawed = [item for item in items if not all(map(right, item.values()))]
-    return perfect[:2] + flawed[:4]
 
 
 def show(item: Item) -> Markup:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from jinja2 import Environment
@@ -11,6 +11,7 @@ from markupsafe import Markup
 Record = Mapping[str, Any]
 Item = Mapping[str, Record]  # experiment to its record, all of one test example
 
+EXAMPLES = (3, 5)  # that every experiment got right, and that one or more got wrong
 VERDICTS = ("equal to the reference", "other than the reference")
 LEGEND = (
     "✓ marks an output that equals the reference; another one may still be a good translation. Similarity (0 to 1) is "
@@ -39,13 +40,6 @@ def fits(record: Record) -> bool:
 def right(record: Record) -> bool:
     """Say whether the output equals the reference."""
     return bool(record["prediction"] == record["target"])
-
-
-def choose(items: Sequence[Item]) -> list[Item]:
-    """Take the first three that every experiment got right, and the first five that one or more got wrong."""
-    perfect = [item for item in items if all(map(right, item.values()))]
-    flawed = [item for item in items if not all(map(right, item.values()))]
-    return perfect[:3] + flawed[:5]
 
 
 def show(item: Item) -> Markup:

@@ -1,6 +1,7 @@
 """The download stage, against package indexes, servers and mirrors made on the spot."""
 
 import base64
+import gzip
 import hashlib
 import io
 import os
@@ -162,7 +163,11 @@ def wheel(*members: tuple[str | zipfile.ZipInfo, str]) -> bytes:
 def sdist(*members: tuple[str, str | bytes]) -> bytes:
     """A tar.gz; the content is text, or the type of a member that is no plain file and points to /etc/passwd."""
     content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w:gz") as archive:
+    # Without the time in gzip's header: it would stand in a test's name, which all of pytest-xdist's workers must share.
+    with (
+        gzip.GzipFile(fileobj=content, mode="wb", mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w") as archive,
+    ):
         for name, text in members:
             info = tarfile.TarInfo(name)
             if isinstance(text, bytes):

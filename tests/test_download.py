@@ -163,7 +163,7 @@ def wheel(*members: tuple[str | zipfile.ZipInfo, str]) -> bytes:
 def sdist(*members: tuple[str, str | bytes]) -> bytes:
     """A tar.gz; the content is text, or the type of a member that is no plain file and points to /etc/passwd."""
     content = io.BytesIO()
-    # Without the time in gzip's header: it would stand in a test's name, which all of pytest-xdist's workers must share.
+    # No time in gzip's header: it would stand in a test's name, which all of pytest-xdist's workers must share.
     with (
         gzip.GzipFile(fileobj=content, mode="wb", mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w") as archive,

@@ -8,8 +8,6 @@ from stages.core import errors, params, roles
 from stages.core.params import Experiment, Params
 from stages.core.task import read_training
 
-PARTS = ("task", "model", "decoder", "metric")
-
 
 def check(values: Params) -> None:
     """Read all settings; raises InputError at the first that is wrong."""
@@ -25,7 +23,7 @@ def check(values: Params) -> None:
 
 def check_experiment(experiment: Experiment, where: str) -> None:
     """Read the settings of one experiment; ``where`` is its key."""
-    parts = {role: roles.load_part(role, getattr(experiment, role), f"{where}.{role}") for role in PARTS}
+    parts = {role: roles.load_part(role, getattr(experiment, role), f"{where}.{role}") for role in roles.PARTS}
     read_training(parts["model"][0], experiment.training, f"{where}.training")
 
 

@@ -81,7 +81,7 @@ def check_params(values: params.Params) -> None:
         if experiment.dataset not in datasets:
             meant = params.meant(experiment.dataset, datasets)
             raise InputError(f"{params.PARAMS}: {where}.dataset is {experiment.dataset!r}, which is no dataset{meant}")
-        for role in ("task", "model", "decoder", "metric"):
+        for role in roles.PARTS:
             _check_file(role, getattr(experiment, role).get("name"), f"{where}.{role}.name")
 
 

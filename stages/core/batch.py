@@ -43,7 +43,7 @@ def pad(sequences: Sequence[Tensor], value: float = 0) -> Padded:
 def pad_indices(rows: Sequence[Sequence[int]], value: int = 0) -> Padded:
     """Pad lists of indices at their end with ``value``: (batch, time) int64."""
     longest = max(map(len, rows))
-    values = torch.tensor([[*row, *[value] * (longest - len(row))] for row in rows])
+    values = torch.tensor([[*row, *[value] * (longest - len(row))] for row in rows], dtype=torch.int64)
     return Padded(values, torch.tensor([len(row) for row in rows]))
 
 

@@ -16,6 +16,7 @@ ROOMS = {
     "decoder": "decoding",
     "metric": "metrics",
 }
+PARTS = ("task", "model", "decoder", "metric")  # the roles whose settings stand in an experiment
 
 
 def names(role: str) -> list[str]:

@@ -14,7 +14,7 @@ import pydantic
 import torch
 from torch import Tensor, nn
 
-from stages.core.batch import Padded, Recurrence, pad
+from stages.core.batch import Padded, Recurrence, pad, pad_indices
 from stages.core.dataset import Example
 from stages.core.errors import InputError
 from stages.core.params import settings
@@ -412,8 +412,7 @@ class SequenceClassification(Classification):
             assert self.ngrams is not None
             index = self.ngrams.index
             rows = ngrams(tokens(text, self.settings.unit), self.settings)
-            known = [torch.tensor([index[ngram] for ngram in row if ngram in index], dtype=torch.int64) for row in rows]
-            self._ngrams[text] = nn.utils.rnn.pad_sequence(known, batch_first=True)
+            self._ngrams[text] = pad_indices([[index[ngram] for ngram in row if ngram in index] for row in rows]).values
         return self._ngrams[text]
 
     def _encode(self, text: str) -> Tensor:

@@ -54,14 +54,17 @@ def normalised(token: str) -> str:
 
 
 def fit_vocabularies(examples: list[Example], settings: Settings) -> dict[str, Vocabulary]:
-    """Collect words, characters and tags; "frequent" holds the words seen more than once."""
+    """Collect tags and, for a network, words and characters; "frequent" holds the words seen more than once."""
+    tags = Vocabulary.of((tag for example in examples for tag in example["tags"]), specials=())
+    if settings.embedding is None:
+        return {"tags": tags}
     words = Counter(normalised(token).lower() for example in examples for token in example["tokens"])
     characters = (character for example in examples for token in example["tokens"] for character in normalised(token))
     return {
         "words": Vocabulary.of(words.elements()),
         "frequent": Vocabulary.of(words.elements(), least=2),
         "characters": Vocabulary.of(characters),
-        "tags": Vocabulary.of((tag for example in examples for tag in example["tags"]), specials=()),
+        "tags": tags,
     }
 
 
@@ -238,7 +241,7 @@ class ReadToken(NamedTuple):
     """A token's word and characters as indices, and its ``chance`` to become <unk> in training."""
 
     word: int
-    characters: list[int]
+    characters: tuple[int, ...]
     chance: float
 
 
@@ -267,11 +270,17 @@ class SequenceLabelling(Labelling):
             self.model.connect(self.head)  # type: ignore[operator]
 
     def collate(self, examples: list[Example]) -> Batch:
-        """Words (batch, time), characters (tokens, characters), and the tags where the examples have them."""
+        """Words (batch, time), and the tags where the examples have them.
+
+        With character vectors also the spellings (spellings, characters) that occur, and which of them each real token
+        has, "spelled" (tokens,).
+        """
         texts = [[self._read(token) for token in example["tokens"]] for example in examples]
         batch: Batch = {"words": pad_indices(self._words(texts))}
         if self.characters is not None:
-            batch["characters"] = pad_indices([read.characters for text in texts for read in text]).values
+            spellings: dict[tuple[int, ...], int] = {}
+            spelled = [spellings.setdefault(read.characters, len(spellings)) for text in texts for read in text]
+            batch["spellings"], batch["spelled"] = pad_indices(list(spellings)).values, torch.tensor(spelled)
         if "tags" in examples[0]:
             index = self.labels.index
             batch["tags"] = pad_indices([[index.get(tag, -100) for tag in e["tags"]] for e in examples], -100).values
@@ -281,7 +290,7 @@ class SequenceLabelling(Labelling):
         """Read a token; kept, since each is needed every epoch."""
         if token not in self._tokens:
             text = normalised(token)
-            word, letters = text.lower(), self.vocabularies["characters"].encode(text)
+            word, letters = text.lower(), tuple(self.vocabularies["characters"].encode(text))
             rare = word not in self.vocabularies["frequent"].index
             chance = self.settings.word_dropout if rare else self.settings.frequent_dropout
             self._tokens[token] = ReadToken(self.vocabularies["words"].encode([word])[0], letters, chance)
@@ -301,7 +310,7 @@ class SequenceLabelling(Labelling):
         assert isinstance(words, Padded)
         vectors = self.embedding(words.values)
         if self.characters is not None:
-            spelled = self.characters(batch["characters"])  # (tokens, filters), real tokens only
+            spelled = self.characters(batch["spellings"])[batch["spelled"]]  # (tokens, filters), real tokens only
             grid = vectors.new_zeros(*words.values.shape, spelled.shape[1])
             vectors = torch.cat([vectors, grid.masked_scatter(words.mask[..., None], spelled)], dim=-1)
         return vectors

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from stages.core.batch import Padded, pad
+from stages.core.batch import Padded, pad, pad_indices
 from stages.core.dataset import Example
 from stages.core.params import settings
 from stages.core.task import Batch, Task, read_lines
@@ -127,11 +127,11 @@ class SequenceToSequence(Task):
 
     def collate(self, examples: list[Example]) -> Batch:
         """Make a batch of examples, of their sources alone where the first has no target."""
-        batch: Batch = {"source": pad([torch.tensor(self._source(example)) for example in examples])}
+        batch: Batch = {"source": pad_indices([self._source(example) for example in examples])}
         if self.subword_embedding is not None:
             batch["subwords"] = pad([torch.tensor(self._subwords(example)) for example in examples])
         if "target" in examples[0]:
-            batch["target"] = pad([torch.tensor(self._target(example)) for example in examples])
+            batch["target"] = pad_indices([self._target(example) for example in examples])
         return batch
 
     def _source(self, example: Example) -> list[int]:

@@ -32,10 +32,14 @@ from stages.core.files import read_json, read_jsonl, read_text, write_text
 from stages.core.params import Experiment, Params, load
 from stages.figures import (
     attention,
+    calibration,
     confusion,
     gates,
     learning_curves,
+    length_errors,
+    n_best,
     overview,
+    posteriors,
     results_table,
     slot_scores,
     themes,
@@ -321,7 +325,7 @@ def page(wings: Sequence[Wing]) -> str:
         wings=wings,
         light={name: colour for name, (colour, _) in COLOURS.items()},
         dark={name: colour for name, (_, colour) in COLOURS.items()},
-        styles=[Markup(part.STYLE) for part in (*kinds, slot_scores, confusion, attention, gates)],
+        styles=[Markup(part.STYLE) for part in (*kinds, slot_scores, confusion, attention, gates, posteriors, n_best)],
         families=_families(wings),
         grouped=GROUPED,
         panels=section_panels,
@@ -476,7 +480,7 @@ class Figure:
 def section_figures(section: Section) -> list[Figure]:
     """Draw what a section's predictions and traces have to show."""
     drawn = (_slot_figure(section), _confusion_figure(section), _attention_figure(section), _gates_figure(section))
-    return [figure for figure in drawn if figure]
+    return [figure for figure in (*drawn, *_speech_figures(section)) if figure]
 
 
 def _taggers(section: Section) -> dict[str, Result]:
@@ -566,6 +570,70 @@ def _gates_figure(section: Section) -> Figure | None:
     )
     body = gates.draw(trace, bool(result.experiment.model.get("bidirectional")))
     return Figure(f"Gates over one example of {section.dataset}", note, body)
+
+
+def _speech_figures(section: Section) -> list[Figure | None]:
+    """Draw what was heard when, how errors grow with length, what confidence is worth, and the other readings."""
+    heard = {key: result for key, result in section.shown.items() if _is_speech(result)}
+    records = {key: result.predictions for key, result in heard.items()}
+    colours = {key: result.colour for key, result in heard.items()}
+    lengths = length_errors.chart(records, colours) if heard else None
+    sure = calibration.chart(records, colours) if heard else None
+    drawn = [*_posterior_figures(section), _n_best_figure(section)]
+    if lengths is not None:
+        note = (
+            "The share of symbols wrong (substituted, left out or added) among test examples of so many symbols, each "
+            f"experiment’s first seed; lengths of fewer than {length_errors.FEWEST} examples are left out."
+        )
+        drawn.append(Figure(f"Errors by length on {section.dataset}", note, inline(lengths, "Error rate by length")))
+    if sure is not None:
+        note = (
+            "Symbols that were heard, gathered by confidence, against the share of them that was said; the larger a "
+            "point, the more symbols. On the dashed line a confidence means what it says; above it a network is better "
+            "than it believes. First seeds."
+        )
+        drawn.append(Figure(f"What a confidence is worth on {section.dataset}", note, inline(sure, "Calibration")))
+    return drawn
+
+
+def _is_speech(result: Result) -> bool:
+    return bool(result.predictions) and {"symbols", "prediction", "confidence"} <= set(result.predictions[0])
+
+
+def _posterior_figures(section: Section) -> list[Figure | None]:
+    """Draw the same test example as the best network with the null hears it, and as the best without it does."""
+    chosen: dict[str, tuple[Result, dict[str, Any]]] = {}
+    for result in sorted(section.results.values(), key=_badness):
+        if result.trace and posteriors.fits(result.trace):
+            chosen.setdefault(result.experiment.task.get("criterion", "ctc"), (result, result.trace))
+    figures: list[Figure | None] = []
+    for criterion, (result, trace) in chosen.items():
+        note = (
+            f"{result.key} hears a test example, first seed. Above, the frames: blue over, orange under the mean of a "
+            "coefficient. Then the probability of each symbol at each step; its name stands over the highest of them. "
+            "Below, when each was heard by the best alignment, and when it was said. "
+        )
+        note += (
+            f"The dashed line is the null: it leads at {100 * posteriors.null_share(trace):.0f} % of the steps, and it "
+            "is what keeps two equal symbols apart (N23)."
+            if criterion == "ctc"
+            else "This network was taught a symbol at each step and has no null: equal neighbours merge into one (N23)."
+        )
+        figures.append(Figure(f"What {result.key} hears", note, posteriors.draw(trace)))
+    return figures
+
+
+def _n_best_figure(section: Section) -> Figure | None:
+    """List the readings of the best experiment that searched for more than one."""
+    for result in sorted(section.results.values(), key=_badness):
+        body = n_best.draw(result.predictions, result.experiment.task.get("separator", " "))
+        if body:
+            note = (
+                f"The readings that the beam search of {result.key} ended with, the best {n_best.SHOWN}, of the test "
+                "examples in which the first two are nearest to each other; ✓ marks what was said. First seed."
+            )
+            return Figure(f"Other readings on {section.dataset}", note, body)
+    return None
 
 
 def inline(chart: Any, alternative: str) -> Markup:

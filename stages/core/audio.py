@@ -7,7 +7,8 @@ frames, rounded (MFCC: rounded down, and one more).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,8 @@ import soxr
 from stages.core.errors import InputError
 
 SHORTEST = 0.05  # seconds: the longest window of a frame
+LONGEST = 36_000  # seconds of a file; a stream that was cut off may claim years
+LOWEST_RATE = 4000  # samples a second
 
 
 @dataclass(frozen=True)
@@ -45,28 +48,47 @@ def read(path: Path, start: float = 0.0, end: float | None = None) -> Waveform:
     """Read a WAV or FLAC file (or its part from ``start`` to ``end`` seconds) of any rate; channels are averaged.
 
     A float file that exceeds [-1, 1] is scaled to a peak of 1. Raises InputError where the file is missing, empty or no
-    sound, holds a sample that is not finite, or is shorter than ``SHORTEST``, and where the part reaches past its end.
+    sound, holds a sample that is not finite, has a rate below ``LOWEST_RATE``, is shorter than ``SHORTEST`` or longer
+    than ``LONGEST``, and where the part reaches past its end.
     """
-    try:
-        with path.open("rb") as stream, soundfile.SoundFile(stream) as sound:
-            rate, length = sound.samplerate, sound.frames
-            first, last = round(start * rate), length if end is None else round(end * rate)
-            if not 0 <= first <= last <= length:
-                raise InputError(f"{path} lasts {length / rate:.3f} s, so it has no part from {start} to {end} s")
-            sound.seek(first)
-            samples = sound.read(last - first, dtype="float32", always_2d=True)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist") from None
-    except IsADirectoryError:
-        raise InputError(f"{path} is a folder, not a file of sound") from None
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise InputError(f"{path} is no readable WAV or FLAC file: {error}") from None
+    with _opened(path) as sound:
+        rate, length = sound.samplerate, sound.frames
+        first, last = round(start * rate), length if end is None else round(end * rate)
+        if not 0 <= first <= last <= length:
+            raise InputError(f"{path} lasts {length / rate:.3f} s, so it has no part from {start} to {end} s")
+        sound.seek(first)
+        samples = sound.read(last - first, dtype="float32", always_2d=True)
     if not np.isfinite(samples).all():
         raise InputError(f"{path} holds a sample that is no finite number")
     mono = samples.mean(axis=1)
     waveform = Waveform(mono / max(1.0, float(np.abs(mono).max(initial=0.0))), rate)
     _require_length(waveform, f"{path} lasts")
     return waveform
+
+
+def measure(path: Path) -> tuple[float, int]:
+    """Give a file's length in seconds and its rate, from its header; raises InputError where it is no sound."""
+    with _opened(path) as sound:
+        return sound.frames / sound.samplerate, sound.samplerate
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
+    try:
+        # By its number, since soundfile would else trust the name's ending more than the content.
+        with path.open("rb") as stream, soundfile.SoundFile(stream.fileno(), closefd=False) as sound:
+            if sound.samplerate < LOWEST_RATE:
+                raise InputError(f"{path} has {sound.samplerate} samples a second; speech needs {LOWEST_RATE} or more")
+            if sound.frames > LONGEST * sound.samplerate:
+                raise InputError(f"{path} says no length, or one of more than {LONGEST} s; cut it into parts")
+            yield sound
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist") from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder, not a file of sound") from None
+    except (soundfile.LibsndfileError, OSError) as error:
+        why = getattr(error, "error_string", str(error)).rstrip(".")
+        raise InputError(f"{path} is no readable WAV or FLAC file ({why})") from None
 
 
 def _require_length(waveform: Waveform, what: str) -> None:
@@ -104,9 +126,9 @@ def log_mel(waveform: Waveform) -> np.ndarray:
 def mfcc(waveform: Waveform) -> np.ndarray:
     """Mel-frequency cepstral coefficients (frames, 13): 8 kHz, 50 ms Hann windows every 25 ms, 128 mel bands.
 
-    They are those of torchaudio's ``MFCC`` with its default settings, which made the recordings of ``digits``: HTK's mel
-    scale, decibels from at most 80 below the loudest on, orthonormal cosine transform, the waveform mirrored at its ends.
-    Raises InputError where ``waveform`` is shorter than ``SHORTEST``.
+    They are those of torchaudio's ``MFCC`` with its default settings, which made the recordings of ``digits``: the mel
+    scale of HTK, decibels from 80 below the loudest on, an orthonormal cosine transform, the waveform mirrored at its
+    ends. Raises InputError where ``waveform`` is shorter than ``SHORTEST``.
     """
     import librosa  # 2 s, so not for every stage
 

@@ -15,8 +15,13 @@ Split by voice: VOICES fixes it by hand, so that no voice sounds like one of ano
 families), with women's and men's voices in each. The key of an example is its voice.
 
 Boundaries, in seconds: eSpeak reports when each phoneme begins. A phoneme lasts until the next event, and the phonemes
-of a word are cut into syllables, one a character; so spans touch, also those of a doubled character. An utterance whose
+of a word are cut into syllables, one a character; so spans touch, also those of a doubled character. Checked by the
+rise of energy at the second of two equal syllables: its median lies within 10 ms of the boundary in 谢谢, 香香 and 爸爸,
+and 30 ms after it where a stop begins a word (棒棒, 天天), since the closure counts to the syllable. An utterance whose
 syllables are not as many as its characters is rejected.
+
+Counts: 203 phrases, 90 characters, each of which stands in two phrases or more; 89 phrases have a doubled character.
+3,654 utterances in training, 609 in validation, 609 in test, 53 minutes; none is rejected.
 """
 
 from __future__ import annotations
@@ -51,7 +56,7 @@ VOICES = {
     "test": "Jacky belinda m5",
 }
 # In groups of phrases that differ by a doubled character.
-PHRASES = """
+WRITTEN = """
 看 看看 你看 看书 看看书 好看 好好看
 走 走走 走吧 走走吧 慢走 慢慢走 快走 快快走
 听 听听 你听 你听听 好听
@@ -84,7 +89,8 @@ PHRASES = """
 我 你 他 我们 你们 他们 是 是的 不是 我的
 去 回去 回家 来 来来来 来了 下雨 下雪 大雨 大风 有风
 开门 开开门 开车 开心 开开心心 没有人 有人 真好 出门 说不出话
-""".split()
+"""
+PHRASES = WRITTEN.split()
 
 # eSpeak's API, from its speak_lib.h.
 SYNCHRONOUS, PHONEME_EVENTS, NO_EXIT = 2, 1, 0x8000
@@ -131,7 +137,11 @@ Say = Callable[[str, list[Utterance]], Iterator[Speech]]  # a voice, and what it
 
 
 def prepare(raw: Path, settings: Settings) -> Prepared:
-    """Have eSpeak say every phrase in every voice."""
+    """Have eSpeak say every phrase in every voice; raises InputError where it lacks a voice or fails."""
+    variants = raw / FOLDER / "espeak-ng-data" / "voices" / "!v"
+    for voice in " ".join(VOICES.values()).split():
+        if not (variants / voice).is_file():  # eSpeak itself would say all in its usual voice
+            raise InputError(f"{variants} has no voice {voice}")
     return build(functools.partial(say, load(raw / FOLDER)), settings)
 
 

@@ -16,8 +16,8 @@ families), with women's and men's voices in each. The key of an example is its v
 
 Boundaries, in seconds: eSpeak reports when each phoneme begins. A phoneme lasts until the next event, and the phonemes
 of a word are cut into syllables, one a character; so spans touch, also those of a doubled character. Checked by the
-rise of energy at the second of two equal syllables: its median lies within 10 ms of the boundary in 谢谢, 香香 and 爸爸,
-and 30 ms after it where a stop begins a word (棒棒, 天天), since the closure counts to the syllable. An utterance whose
+rise of energy at the second of two equal syllables: its median lies within 10 ms of the boundary in 谢谢 and 香香, and
+30 ms after it where a stop begins a word (棒棒, 天天), since the closure counts to the syllable. An utterance whose
 syllables are not as many as its characters is rejected.
 
 Counts: 203 phrases, 90 characters, each of which stands in two phrases or more; 89 phrases have a doubled character.

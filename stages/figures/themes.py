@@ -93,11 +93,11 @@ DATASETS = {
     "reviews": "Chinese reviews of books, computers and hotels, read character by character (N20). A line may be a "
     "part of a review and has the label of the whole, so that some say little or the opposite (“breakfast was good”, "
     "in a bad review); this bounds what any method can reach.",
-    "mandarin": "Short Mandarin phrases, recognised character by character (N23). They are synthetic: no person speaks, "
-    "a formant synthesiser (eSpeak NG) says 203 everyday phrases in 24 of its voices, at several rates and pitches. Many "
-    "phrases differ by a doubled character alone, such as 好棒 and 好棒棒; only with a null symbol between them can two "
-    "equal characters be told from one long one. The voices of validation and test are not heard in training, but the "
-    "phrases are the same, and a synthesiser says a syllable in much the same way each time. So the figures compare "
-    "methods, and tell whether doubled characters are heard; they say nothing about how well people would be "
-    "understood.",
+    "mandarin": "Short Mandarin phrases, recognised character by character (N23). They are synthetic: no person "
+    "speaks, a formant synthesiser (eSpeak NG) says 203 everyday phrases in 24 of its voices, at several rates and "
+    "pitches. Many phrases differ by a doubled character alone, such as 好棒 and 好棒棒; only with a null symbol "
+    "between them can two equal characters be told from one long one. The voices of validation and test are not "
+    "heard in training, but the phrases are the same, and a synthesiser says a syllable in much the same way each "
+    "time. So the figures compare methods, and tell whether doubled characters are heard; they say nothing about how "
+    "well people would be understood.",
 }

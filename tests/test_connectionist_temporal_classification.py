@@ -165,11 +165,20 @@ def certain(path: list[int], symbols: int = 4, share: float = 0.97) -> Tensor:
     return torch.full((len(path), symbols), rest).scatter(1, torch.tensor(path)[:, None], share).log()
 
 
-def test_times_are_those_of_a_symbols_steps_and_a_short_gap_is_shared() -> None:
+def test_times_are_those_of_a_symbols_steps() -> None:
     task = speech_task(stack=2)  # steps of 20 ms
-    path = [0, 3, 3, 0, 0, 1, 0, 0, 0, 0, 0, 0, 2, 2, 0]
+    path = [0, 3, 3, 0, 0, 0, 0, 0, 1, 2, 2, 0]
     times = [time for start, end, _ in task.locate(certain(path), [3, 1, 2]) for time in (start, end)]
-    assert times == pytest.approx([0.02, 0.08, 0.08, 0.12, 0.24, 0.28])  # gaps of 40 ms and 120 ms
+    assert times == pytest.approx([0.02, 0.06, 0.16, 0.18, 0.18, 0.22])  # a pause of 100 ms stays one
+
+
+def test_a_gap_that_is_no_pause_is_divided_where_the_symbols_swap_and_between_equal_ones_in_the_middle() -> None:
+    task = speech_task(stack=2)
+    scores = certain([3, 0, 0, 0, 1, 0, 0, 0, 1])
+    scores[1:4, 3] = torch.tensor([0.01, 0.009, 0.001]).log()
+    scores[1:4, 1] = torch.tensor([0.001, 0.001, 0.01]).log()
+    times = [time for start, end, _ in task.locate(scores, [3, 1, 1]) for time in (start, end)]
+    assert times == pytest.approx([0.0, 0.06, 0.06, 0.13, 0.13, 0.18])
 
 
 def test_confidence_is_the_share_of_a_transcript_among_those_with_another_symbol_in_its_place() -> None:

@@ -336,16 +336,15 @@ class ConnectionistTemporalClassification(Task):
         """Give start and end in seconds and the confidence (0 to 1) of each of the ``symbols`` of a transcript.
 
         ``log_probabilities`` (time, symbols) in nats. A symbol lasts for the steps that the best alignment gives it; a
-        gap between two that is shorter than ``PAUSE`` is shared. Without label priors these steps are often one.
+        gap between two that is shorter than ``PAUSE`` is divided where the one becomes less likely than the other.
+        Without label priors a symbol is often a single step.
         """
         if not symbols:
             return []
         scores = torch.as_tensor(log_probabilities).detach().double().cpu()
-        places = spans(align(scores.numpy(), symbols))
-        edges = [[start * self.step_seconds, end * self.step_seconds] for start, end in places]
-        for before, after in pairwise(edges):
-            if after[0] - before[1] < PAUSE:
-                before[1] = after[0] = (before[1] + after[0]) / 2
+        steps = spans(align(scores.numpy(), symbols))
+        _share_gaps(scores.numpy(), symbols, steps, longest=PAUSE / self.step_seconds)
+        edges = [(start * self.step_seconds, end * self.step_seconds) for start, end in steps]
         sure = confidence(scores, symbols).tolist()
         rows = zip(edges, sure, strict=True)
         return [(round(start, 4), round(end, 4), round(share, 4)) for (start, end), share in rows]
@@ -565,11 +564,24 @@ def align(log_probabilities: np.ndarray, symbols: list[int]) -> np.ndarray:
     return np.array(path[::-1])
 
 
-def spans(path: np.ndarray) -> list[tuple[int, int]]:
+def spans(path: np.ndarray) -> list[list[float]]:
     """Give the first step and the one after the last, of each symbol of an alignment (``align``)."""
     starts = np.flatnonzero(np.diff(path, prepend=-1) != 0)
     ends = [*starts[1:].tolist(), len(path)]
-    return [(start, end) for start, end in zip(starts.tolist(), ends, strict=True) if path[start] % 2]
+    return [[start, end] for start, end in zip(starts.tolist(), ends, strict=True) if path[start] % 2]
+
+
+def _share_gaps(scores: np.ndarray, symbols: list[int], steps: list[list[float]], longest: float) -> None:
+    """Divide gaps of less than ``longest`` steps between two of ``steps`` (``spans``), in place.
+
+    The steps of a gap go to the symbol before up to where that is likeliest, given that each belongs to one of the two;
+    ``scores`` (time, symbols). Equal neighbours have half each.
+    """
+    for (before, first), (after, second) in pairwise(zip(steps, symbols, strict=True)):
+        start, end = int(before[1]), int(after[0])
+        if 0 < end - start < longest:
+            gains = np.cumsum([0, *(scores[start:end, first] - scores[start:end, second])])
+            before[1] = after[0] = (start + end) / 2 if first == second else start + int(gains.argmax())
 
 
 def confidence(log_probabilities: Tensor, symbols: list[int]) -> Tensor:

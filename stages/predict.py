@@ -2,19 +2,24 @@
 
 EXPERIMENT is a key of params.yaml (its first seed is used) or the folder of a model that was taken away
 (model.safetensors, config.json, vocabulary.json). INPUT is a file, or - (the default) for standard input: addresses or
-sentences, one a line; a story, one sentence a line with the question last; bit vectors; a .npy or .npz of MFCCs.
+sentences, one a line; a story, one sentence a line with the question last; bit vectors; a WAV or FLAC file of speech,
+or a .npy or .npz of its frames. With --stream, speech is decoded half a second at a time, and shown as it is heard.
 """
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from stages.core import artifact, errors, params, roles
+from stages.core.dataset import Example
 from stages.core.errors import InputError
 from stages.core.task import Task
+
+PIECE = 0.5  # seconds of a stream
 
 
 def find_model(name: str) -> tuple[Path, dict[str, Any] | None]:
@@ -28,11 +33,16 @@ def find_model(name: str) -> tuple[Path, dict[str, Any] | None]:
     return Path("data/checkpoints") / name / f"seed_{experiment.seeds[0]}", experiment.decoder
 
 
-def predict(task: Task, decoder: dict[str, Any], given: str) -> list[str]:
-    """Read, decode and show each example of the input ``given`` (a path, or "-")."""
+def read(task: Task, given: str) -> list[Example]:
+    """Read the examples of the input ``given`` (a path, or "-"); raises InputError where there is no such file."""
     if given != "-" and not Path(given).is_file():
         raise InputError(f"the input {given} is not a file")
-    examples = task.read_input(sys.stdin if given == "-" else Path(given))
+    return task.read_input(sys.stdin if given == "-" else Path(given))
+
+
+def predict(task: Task, decoder: dict[str, Any], given: str) -> list[str]:
+    """Read, decode and show each example of the input ``given`` (a path, or "-")."""
+    examples = read(task, given)
     module, settings = roles.load_part("decoder", decoder, "decoder")
     shown = []
     with torch.inference_mode():
@@ -42,15 +52,37 @@ def predict(task: Task, decoder: dict[str, Any], given: str) -> list[str]:
     return shown
 
 
+def stream(task: Task, given: str) -> Iterator[str]:
+    """Yield what is heard in the input ``given`` piece by piece, each utterance begun by its name.
+
+    Raises InputError where the task or its model needs the whole input first.
+    """
+    if not hasattr(task, "stream"):
+        raise InputError("--stream is for models of speech; this one reads its input as a whole")
+    decoder, _ = roles.load_part("decoder", {"name": "best_path"}, "decoder")
+    with torch.inference_mode():
+        for example in read(task, given):
+            lead = f"{example['id']}\t"
+            for heard in decoder.decode_stream(task, example, PIECE):
+                yield lead + "".join(symbol + task.separator for symbol in heard)
+                lead = ""
+            yield "\n"
+
+
 def main() -> None:
     """Parse the command line and predict."""
     parser = argparse.ArgumentParser(description="Use a trained model.")
     parser.add_argument("experiment", help="a key of experiments in params.yaml, or a folder with a model")
     parser.add_argument("input", nargs="?", default="-", help="a file, or - for standard input")
+    parser.add_argument("--stream", action="store_true", help="show speech as it is heard (networks of one direction)")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     folder, decoder = find_model(arguments.experiment)
     task = artifact.load(folder)
+    if arguments.stream:
+        for piece in stream(task, arguments.input):
+            print(piece, end="", flush=True)
+        return
     print("\n".join(predict(task, decoder or task.decoder, arguments.input)))
 
 

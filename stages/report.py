@@ -557,7 +557,8 @@ def _attention_figure(section: Section) -> Figure | None:
 
 def _gates_figure(section: Section) -> Figure | None:
     """Draw the gates of the plainest network that has a forget gate."""
-    traced = [(r, r.trace) for r in section.results.values() if r.trace and "forget" in r.trace["layers"][0]]
+    traces = [(r, r.trace) for r in section.results.values() if r.trace and "layers" in r.trace]
+    traced = [(result, trace) for result, trace in traces if "forget" in trace["layers"][0]]
     if not traced:
         return None
     result, trace = min(traced, key=lambda pair: (len(pair[1]["layers"]), len(pair[0].experiment.model)))

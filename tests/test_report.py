@@ -107,7 +107,10 @@ EXPERIMENTS: dict[str, tuple[str, Metrics, list[dict[str, Any]]]] = {
     "speech_lstm": (
         "digits",
         {"token_error_rate": {"mean": 0.412, "std": 0.05}},
-        [{"id": "r", "digits": [3, 1, 4], "prediction": [3, 4]}, {"id": "s", "digits": [0], "prediction": [0]}],
+        [
+            {"id": "r", "symbols": ["3", "1", "4"], "prediction": ["3", "4"]},
+            {"id": "s", "symbols": ["0"], "prediction": ["0"]},
+        ],
     ),
     "translation_gru": (
         "messages",
@@ -418,7 +421,7 @@ def test_slots_mark_spans_that_differ() -> None:
 
 
 def test_digits_are_aligned_at_the_least_number_of_edits() -> None:
-    text = examples_speech.show({"speech_lstm": {"id": "r", "digits": [3, 1, 4, 1, 5], "prediction": [3, 4, 1, 5, 5]}})
+    text = examples_speech.show({"speech_lstm": {"id": "r", "symbols": list("31415"), "prediction": list("34155")}})
     assert re.findall(r"<(del|ins) class=\"wrong\">(.*?)<", text) == [("del", "[1]"), ("ins", "5")]
     assert "2 wrong" in text
 
@@ -450,6 +453,9 @@ def test_attention_stands_beside_the_sentences() -> None:
         ("bit_error_rate_120", [], "bit error rate at 120 (%)", "lower is better"),
         ("accuracy_yes_no", ["accuracy"], "accuracy: yes no (%)", "higher is better"),
         ("phoneme_error_rate", [], "phoneme error rate (%)", "lower is better"),
+        ("boundary_error_ms", [], "boundary error (ms)", "lower is better"),
+        ("boundaries_within_50_ms", [], "boundaries within 50 ms (%)", "higher is better"),
+        ("calibration_error", [], "calibration error (%)", "lower is better"),
     ],
 )
 def test_metrics_are_called_by_their_names(metric: str, among: list[str], heading: str, better: str) -> None:
@@ -715,8 +721,9 @@ def test_gates_are_drawn_for_one_network_of_a_section_that_has_a_forget_gate(dat
     (note,) = drawn()
     assert note.startswith("slots_bilstm")
     hidden = [{"hidden": layer["hidden"]} for layer in TRACE["layers"]]
-    write_json(data / "predictions" / "slots_bilstm" / "trace.json", {**TRACE, "layers": hidden})
-    assert drawn() == []
+    for trace in ({**TRACE, "layers": hidden}, {"kind": "posteriors", "posteriors": []}):
+        write_json(data / "predictions" / "slots_bilstm" / "trace.json", trace)
+        assert drawn() == []
 
 
 def test_sections_without_tags_attention_or_trace_have_no_such_figure(built: Path) -> None:

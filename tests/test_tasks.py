@@ -1,4 +1,4 @@
-"""Slot filling and CTC: each task learns one batch by heart, and refuses bad input with a sentence."""
+"""Slot filling learns a batch by heart and refuses bad input with a sentence; trainings go on after a kill."""
 
 import io
 import math
@@ -12,9 +12,8 @@ from stages.core import trainer
 from stages.core.errors import InputError
 from stages.core.task import Task, Training, build_optimizer
 from stages.decoding import argmax, best_path
-from stages.metrics import span_f1, token_error_rate
+from stages.metrics import span_f1
 from stages.models import lstm
-from stages.tasks import connectionist_temporal_classification as ctc
 from stages.tasks import sequence_labelling
 
 SLOTS = [
@@ -30,20 +29,6 @@ def slots_task() -> Task:
     vocabularies = sequence_labelling.fit_vocabularies(SLOTS, settings)
     model = lstm.Settings(hidden=8, bidirectional=True)
     return sequence_labelling.build(settings, vocabularies, lambda size: lstm.build(model, size))
-
-
-def speech_task() -> tuple[Task, list[dict]]:
-    torch.manual_seed(1)
-    settings = ctc.Settings(noise=0.0, dropout=0.0, strings=4, longest=2)
-    singles = [{"id": str(r), "recordings": [r], "digits": [r % 3]} for r in range(6)]
-    vocabularies = ctc.fit_vocabularies(singles, settings)
-    model = lstm.Settings(hidden=16, bidirectional=True)
-    task = ctc.build(settings, vocabularies, lambda size: lstm.build(model, size))
-    features = np.random.default_rng(1).normal(size=(6 * 9, 13)).astype(np.float32)
-    task.attach({"features": features, "offsets": np.arange(7) * 9})
-    task.observe(singles, {})
-    strings = [{"id": f"{a}+{b}", "recordings": [a, b], "digits": [a % 3, b % 3]} for a, b in ((0, 1), (3, 0), (2, 4))]
-    return task, strings
 
 
 def learn(task: Task, examples: list[dict], updates: int) -> tuple[float, float]:
@@ -69,14 +54,6 @@ def test_slot_filling_learns_a_batch_by_heart() -> None:
     assert [item["prediction"] for item in decoded] == [example["tags"] for example in SLOTS]
 
 
-def test_ctc_learns_a_batch_by_heart() -> None:
-    task, strings = speech_task()
-    before, after = learn(task, strings, 80)
-    assert before > 1.0 and after < 0.1
-    decoded = best_path.decode(task, task.collate(strings), best_path.Settings())
-    assert [item["prediction"] for item in decoded] == [example["digits"] for example in strings]
-
-
 def test_a_sequence_alone_equals_itself_in_a_batch() -> None:
     task = slots_task().eval()
     together = task.log_probabilities(task.collate(SLOTS))
@@ -91,19 +68,6 @@ def test_the_character_network_ignores_padding() -> None:
     torch.testing.assert_close(task.characters(characters), task.characters(characters[:, :2]))
 
 
-def test_fresh_strings_differ_by_epoch_and_repeat_by_seed() -> None:
-    task, _ = speech_task()
-    singles = [{"id": str(r), "recordings": [r], "digits": [r % 3]} for r in range(6)]
-    draw = lambda seed: task.draw(singles, torch.Generator().manual_seed(seed))
-    assert draw(1) == draw(1) and draw(1) != draw(2)
-
-
-def test_a_transcript_longer_than_its_frames_allow_is_named() -> None:
-    task, _ = speech_task()
-    with pytest.raises(InputError, match=r"x has 2 steps, too few for CTC: its 2 symbols .* need 3"):
-        task.collate([{"id": "x", "features": np.zeros((6, 13)), "digits": [1, 1]}])
-
-
 def test_best_path_merges_repeats_and_then_drops_nulls() -> None:
     assert best_path.collapse([0, 1, 1, 0, 1, 2, 2, 0]) == [1, 1, 2]
 
@@ -114,29 +78,10 @@ def test_empty_text_is_an_error(text: str) -> None:
         slots_task().read_input(io.StringIO(text))
 
 
-@pytest.mark.parametrize("array", [np.zeros((0, 13)), np.zeros((4, 12)), np.zeros(13), np.full((4, 13), np.nan)])
-def test_mfccs_of_another_form_are_an_error(tmp_path: Path, array: np.ndarray) -> None:
-    np.save(tmp_path / "x.npy", array)
-    with pytest.raises(InputError, match=r"x\.npy, array x"):
-        speech_task()[0].read_input(tmp_path / "x.npy")
-
-
-def test_a_file_that_is_no_array_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "x.npy").write_text("hello")
-    with pytest.raises(InputError, match=r"is no \.npy or .npz file of MFCCs"):
-        speech_task()[0].read_input(tmp_path / "x.npy")
-
-
 def test_span_f1_counts_whole_spans() -> None:
     records = [{"tags": ["B-A", "I-A", "B-B"], "prediction": ["B-A", "I-A", "B-A"]}]
     scores = span_f1.score(records, span_f1.Settings())
     assert scores["span_f1"] == pytest.approx(50.0) and scores["accuracy"] == pytest.approx(200 / 3)
-
-
-def test_token_error_rate_counts_edits_over_target_tokens() -> None:
-    records = [{"digits": [1, 2, 3], "prediction": [1, 3]}, {"digits": [4], "prediction": [4]}]
-    scores = token_error_rate.score(records, token_error_rate.Settings())
-    assert scores == {"token_error_rate": 25.0, "exact_match": 50.0}
 
 
 def test_a_killed_training_goes_on_to_the_same_bits(tmp_path: Path) -> None:

@@ -10,14 +10,15 @@ Metrics = Mapping[str, Mapping[str, float]]  # metric to {"mean", "std", "seed_1
 
 NAMES = {"f1": "F1", "bleu": "BLEU", "chrf": "chrF"}
 POINTS = ("bleu", "chrf")  # 0 to 100, but no share of anything
-LOWER_IS_BETTER = ("error_rate", "malformed_rate")
+LOWER_IS_BETTER = ("error", "malformed_rate")
+MILLISECONDS = "_error_ms"  # how the name of a metric ends that is a time
 
 
 @dataclass(frozen=True)
 class Column:
     """A metric: its name in the metric files, how it is called and counted, and to how many decimals it is written.
 
-    ``unit`` is "%" for rates, and empty where the label already says what is counted.
+    ``unit`` is "%" for rates, "ms" for times, and empty where the label already says what is counted.
     """
 
     metric: str
@@ -63,7 +64,14 @@ def column(metric: str, values: Sequence[Mapping[str, float]], among: Sequence[s
     lower = metric.startswith("bits_") or any(name in metric for name in LOWER_IS_BETTER)
     counted = metric.startswith("bits_") or any(name in metric.split("_") for name in POINTS)
     most = 3 if counted else 2
-    return Column(metric, label(metric, among), "" if counted else "%", lower, _decimals(values, most))
+    unit = "ms" if metric.endswith(MILLISECONDS) else "" if counted else "%"
+    return Column(
+        metric,
+        label(metric.removesuffix("_ms") if unit == "ms" else metric, among),
+        unit,
+        lower,
+        _decimals(values, most),
+    )
 
 
 def label(metric: str, among: Sequence[str] = ()) -> str:

@@ -384,7 +384,7 @@ def test_nothing_heard_has_no_times() -> None:
 def test_the_log_probability_is_that_of_sound_alone_and_the_score_decides() -> None:
     task = told()
     plain = decode(task, task.batch, Settings(**EXACT))
-    values = {"language_model": LanguageModel(order=2), "hot_words": ("棒好",), "hot_word_bonus": 9.0}
+    values = {"language_model": LanguageModel(order=2), "hot_words": ("棒好",), "hot_word_bonus": 20.0}
     helped = decode(task, task.batch, Settings(**EXACT | values))
     for one, other in zip(plain, helped, strict=True):
         exact = {tuple(best["symbols"]): best["log_probability"] for best in one["n_best"]}

@@ -184,7 +184,7 @@ class Steps:
 def prune(log_probabilities: np.ndarray, lengths: np.ndarray, settings: Settings) -> Steps:
     """Choose what of (batch, time, symbols), with ``lengths`` (batch,) in steps, the search looks at."""
     kept = _kept(log_probabilities, lengths, settings)
-    looked = kept[..., 1:].any(axis=2)
+    looked: np.ndarray = kept[..., 1:].any(axis=2)
     left_out = kept[..., NULL] & ~looked
     skipped = np.where(left_out, log_probabilities[..., NULL], 0).sum(axis=1)
 
@@ -313,40 +313,35 @@ def _advance(
 ) -> tuple[Beams, Growth]:
     """Read a step: every prefix stays or grows, equal ones are merged, and the best are kept."""
     stays_null, candidates = _candidates(beams, steps, time)
-    symbols = steps.symbols[time, : len(candidates), : candidates.shape[2]]
+    going, width, size = candidates.shape
+    symbols = steps.symbols[time, :going, :size]
     scores = candidates + beams.added[:, :, None]
     scores[..., 0] = np.logaddexp(stays_null, candidates[..., 0]) + beams.added
     for automaton, states in zip(automata, beams.states, strict=True):
         scores += automaton.weights[states[:, :, None], symbols[:, None, :]]
 
-    scores = scores.reshape(len(scores), -1)
-    row = np.arange(len(scores))[:, None]
-    chosen = np.argsort(-scores, axis=1, kind="stable")[:, : settings.beam]
-    reached = scores[row, chosen]
-    worst = -np.inf if settings.beam_threshold is None else reached[:, :1] - settings.beam_threshold
-    alive = (reached >= worst) & (reached > -np.inf)
-    width = max(1, int(alive.sum(axis=1).max()))
-    chosen, alive = chosen[:, :width], alive[:, :width]
-
-    origins, places = np.divmod(chosen, candidates.shape[2])
+    chosen, alive = _choose(scores.reshape(going, -1), settings)
+    row = np.arange(going)[:, None]
+    origins, places = np.divmod(chosen, size)
     grown = symbols[row, places]
     grows = grown > 0
-    old = row, origins
-    keys = beams.keys[old]
-    added, new_states = beams.added[old], []
+    old = row * width + origins  # places in arrays of the step before, flattened as np.take reads them
+    keys = np.take(beams.keys, old)
+    added, states_after = np.take(beams.added, old), []
     for automaton, states in zip(automata, beams.states, strict=True):
-        added = added + automaton.weights[states[old], grown]
-        new_states.append(automaton.follows[states[old], grown])
-    new = Beams(
-        null=np.where(alive & ~grows, stays_null[old], -np.inf),
-        symbol=np.where(alive, candidates.reshape(len(scores), -1)[row, chosen], -np.inf),
-        last=np.where(grows, grown, beams.last[old]),
+        state = np.take(states, old)
+        added = added + automaton.weights[state, grown]
+        states_after.append(automaton.follows[state, grown])
+    beams = Beams(
+        null=np.where(alive & ~grows, np.take(stays_null, old), -np.inf),
+        symbol=np.where(alive, np.take(candidates, row * (width * size) + chosen), -np.inf),
+        last=np.where(grows, grown, np.take(beams.last, old)),
         keys=np.where(alive, np.where(grows, _hash(keys, codes[grown]), keys), NOBODY),
-        parents=np.where(alive, np.where(grows, keys, beams.parents[old]), ORPHAN),
+        parents=np.where(alive, np.where(grows, keys, np.take(beams.parents, old)), ORPHAN),
         added=added,
-        states=tuple(new_states),
+        states=tuple(states_after),
     )
-    return new, (origins, grown)
+    return beams, (origins, grown)
 
 
 def _candidates(beams: Beams, steps: Steps, time: int) -> tuple[np.ndarray, np.ndarray]:
@@ -355,27 +350,44 @@ def _candidates(beams: Beams, steps: Steps, time: int) -> tuple[np.ndarray, np.n
     The latter are (n, width, places): at place 0 the prefix as it was, at others grown by the symbol that stands there.
     """
     going, width = beams.null.shape
-    paused, likely = steps.paused[time, :going], steps.likely[time, :going, : steps.sizes[time]]
-    row, slot = np.arange(going)[:, None], np.arange(width)
+    size = steps.sizes[time]
+    paused, likely = steps.paused[time, :going], steps.likely[time, :going, :size]
+    row, hypothesis = np.arange(going)[:, None], np.arange(width)
     total = np.logaddexp(beams.null, beams.symbol)
     ended_in_null = np.where(paused, total, beams.null)
     ended_in_symbol = np.where(paused, -np.inf, beams.symbol)
 
     candidates = total[:, :, None] + likely[:, None, :]
-    place_of_last = steps.places[time, :going][row, beams.last]
-    last = likely[row, place_of_last]
-    candidates[row, slot, place_of_last] = ended_in_null + last
+    place_of_last = steps.places[time, row, beams.last]
+    again = likely[row, place_of_last]
+    candidates[row, hypothesis, place_of_last] = ended_in_null + again
     candidates[..., 0] = -np.inf
-    stays = ended_in_symbol + last
-    # Where a prefix of the beam grows into another, its probability goes to that one.
-    utterance, child, parent = np.nonzero(beams.parents[:, :, None] == beams.keys[:, None, :])
-    same = utterance, parent, place_of_last[utterance, child]
-    stays[utterance, child] = np.logaddexp(stays[utterance, child], candidates[same])
-    candidates[same] = -np.inf
+    stays = ended_in_symbol + again
+    # Where a prefix of the beam grows into another, its probability goes to that one. Indices are of flat arrays.
+    pairs = np.flatnonzero(beams.parents[:, :, None] == beams.keys[:, None, :])
+    child, parent = pairs // width, pairs // width**2 * width + pairs % width
+    same = parent * size + np.take(place_of_last, child)
+    entering = np.take(candidates, same)
+    stays.reshape(-1)[child] = np.logaddexp(np.take(stays, child), entering)
+    candidates.reshape(-1)[same] = -np.inf
     candidates[..., 0] = stays
     return total + steps.null[time, :going], candidates
 
 
+def _choose(scores: np.ndarray, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
+    """Give places of the best of (n, candidates), best first, and which of them are alive, bool, (n, width) both.
+
+    Of equal scores the first is better, so that what else is in the batch settles nothing.
+    """
+    chosen = np.argsort(-scores, axis=1, kind="stable")[:, : settings.beam]
+    reached = np.take_along_axis(scores, chosen, axis=1)
+    worst = -np.inf if settings.beam_threshold is None else reached[:, :1] - settings.beam_threshold
+    alive = (reached >= worst) & (reached > -np.inf)
+    width = int(alive.sum(axis=1).max())
+    return chosen[:, :width], alive[:, :width]
+
+
+@functools.cache
 def _codes(symbols: int) -> np.ndarray:
     """Give each symbol a code of 64 random bits, the same in every run."""
     return np.frombuffer(np.random.default_rng(1).bytes(8 * symbols), dtype=np.uint64)

@@ -123,9 +123,13 @@ def ours(table: np.ndarray, lengths: np.ndarray) -> tuple[float, list[list[int]]
 def theirs(python: str, which: str, path: Path) -> tuple[float, list[list[int]]]:
     """Decode with a peer in its own environment."""
     limits = map(str, (BEAM, TOKENS, TOKEN_THRESHOLD, BEAM_THRESHOLD))
-    one = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     said = subprocess.run(
-        [python, "-c", PEERS, which, str(path), *limits], capture_output=True, text=True, check=False, env=os.environ | one
+        [python, "-c", PEERS, which, str(path), *limits],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | one,
     )
     if said.returncode:
         raise InputError(f"{which} failed: {said.stderr.strip().splitlines()[-1]}")

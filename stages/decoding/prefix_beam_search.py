@@ -18,14 +18,12 @@ an n-gram language model (shallow fusion) and hot words. An automaton's state de
 hypothesis carries a number, and all hypotheses look their weights up at once in a table (states, symbols).
 """
 
-from __future__ import annotations
-
 import functools
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pydantic
@@ -56,7 +54,7 @@ class LanguageModel:
     interpolation: tuple[float, ...] | None = None
 
     @pydantic.model_validator(mode="after")
-    def _fits(self) -> LanguageModel:
+    def _fits(self) -> Self:
         given = self.interpolation
         if given is not None and (len(given) != self.order or not all(0 <= share < 1 for share in given)):
             raise ValueError(f"interpolation should have order = {self.order} shares, each from 0 to below 1")
@@ -184,7 +182,7 @@ class Steps:
 def prune(log_probabilities: np.ndarray, lengths: np.ndarray, settings: Settings) -> Steps:
     """Choose what of (batch, time, symbols), with ``lengths`` (batch,) in steps, the search looks at."""
     kept = _kept(log_probabilities, lengths, settings)
-    looked: np.ndarray = kept[..., 1:].any(axis=2)
+    looked: np.ndarray = np.any(kept[..., 1:], axis=2)
     left_out = kept[..., NULL] & ~looked
     skipped = np.where(left_out, log_probabilities[..., NULL], 0).sum(axis=1)
 
@@ -254,10 +252,10 @@ class Beams:
     added: np.ndarray
     states: tuple[np.ndarray, ...]
 
-    def first(self, count: int) -> Beams:
+    def first(self, count: int) -> Self:
         """Take the first ``count`` utterances."""
         arrays = {name: array[:count] for name, array in vars(self).items() if name != "states"}
-        return Beams(**arrays, states=tuple(states[:count] for states in self.states))
+        return type(self)(**arrays, states=tuple(states[:count] for states in self.states))
 
 
 NOBODY, EMPTY, NO_PARENT, ORPHAN = np.arange(4, dtype=np.uint64)  # keys and parents of no prefix and the empty one

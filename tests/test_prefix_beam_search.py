@@ -120,9 +120,11 @@ def test_neither_the_batch_nor_padding_changes_a_result(symbols: int, beam: int)
 
 
 def test_ties_are_settled_alike_in_every_batch() -> None:
-    even = np.full((6, 5), math.log(0.2))
-    alone = search(*padded([even]), Settings(beam=4))[0]
-    assert search(*padded([posteriors(1, 9, 5), even, posteriors(2, 3, 5)]), Settings(beam=4))[1] == alone
+    even = np.full((6, 40), -30.0)
+    even[:, :5] = math.log(0.2)  # beside an utterance that has 40 likely symbols a step
+    for beam in (4, 7, 16):
+        alone = search(*padded([even]), Settings(beam=beam))[0]
+        assert search(*padded([posteriors(1, 9, 40, 0.1), even]), Settings(beam=beam))[1] == alone
 
 
 def test_an_utterance_without_steps_is_the_empty_transcript() -> None:
@@ -130,16 +132,17 @@ def test_an_utterance_without_steps_is_the_empty_transcript() -> None:
     assert [(h.symbols, h.log_probability) for h in found] == [([], 0.0)]
 
 
+@pytest.mark.parametrize("threshold", [-2.0, -0.1])
 @pytest.mark.parametrize("seed", range(5))
-def test_token_pruning_makes_unlikely_symbols_impossible(seed: int) -> None:
+def test_token_pruning_makes_symbols_impossible_but_for_the_best(seed: int, threshold: float) -> None:
     log_probabilities = posteriors(seed, 6, 4, 3.0)
     pruned = np.where(
-        (log_probabilities >= -2.0) | (log_probabilities == log_probabilities.max(axis=1, keepdims=True)),
+        (log_probabilities >= threshold) | (log_probabilities == log_probabilities.max(axis=1, keepdims=True)),
         log_probabilities,
         -np.inf,
     )
     exact = possible_transcripts(pruned)
-    (found,) = search(*padded([log_probabilities]), Settings(**EXACT | {"token_threshold": -2.0}))
+    (found,) = search(*padded([log_probabilities]), Settings(**EXACT | {"token_threshold": threshold}))
     assert {tuple(h.symbols): pytest.approx(h.log_probability, abs=1e-9) for h in found} == exact
 
 
@@ -303,6 +306,12 @@ def test_a_hot_word_begun_is_worth_its_share() -> None:
         state = automaton.follows[state, symbol]
     assert shares == pytest.approx([1.0, 1.0, 1.0])
     assert automaton.weights[state, 2] == pytest.approx(-3.0)
+
+
+def test_a_hot_word_can_begin_within_another() -> None:
+    automaton = hot_word_automaton([(1, 2), (2, 3, 1)], 4, 6.0)
+    begun = automaton.follows[automaton.start, 1]
+    assert automaton.weights[begun, 2] == pytest.approx(6 - 3 + 2), "one complete, its half back, a third of the other"
 
 
 def test_a_hot_word_survives_a_narrow_beam() -> None:

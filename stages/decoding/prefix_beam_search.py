@@ -195,7 +195,7 @@ def prune(log_probabilities: np.ndarray, lengths: np.ndarray, settings: Settings
     table = np.full((counts.max(initial=0), len(lengths), log_probabilities.shape[2]), -np.inf)
     table[order, rows] = np.where(kept[chosen], log_probabilities[chosen], -np.inf)
     paused = np.zeros((*table.shape[:2], 1), dtype=bool)
-    paused[order, rows, 0] = left_out[utterances[rows], times - 1] & (times > 0)
+    paused[order, rows, 0] = left_out[utterances[rows], times - 1]  # at step 0 all end in null, paused or not
     symbols, likely, places = _tabulate(table)
     return Steps(
         utterances=utterances,

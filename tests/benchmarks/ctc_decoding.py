@@ -12,10 +12,10 @@ counted. Ours decodes batches of 64 utterances, as the evaluation does.
 The log-probabilities are made up (``make``), at two levels of doubt. "clear" is as sharp as the trained digit LSTM's on
 test strings: at 59 % of the steps null alone remains, and 1.3 symbols a step on average. "doubtful" is flatter.
 
-A beam of 16 is not the same everywhere: the peers' hypotheses are pairs of a prefix and what the last step ended in, so
-that a prefix that may end in null and in its symbol takes two of the 16 places, and each is pruned on its own; ours adds
-both up. Where best transcripts differ, their log-probabilities, summed over all alignments by torch's CTC loss, tell
-whose is better; and each is compared with the best transcript of our search at WIDE.
+A beam of 16 is not the same everywhere: the peers' hypotheses are pairs of a prefix and what the last step was, so that
+a prefix that may end in null or in its symbol takes two of the 16 places, each pruned on its own; ours adds both up.
+Where best transcripts differ, their log-probabilities, summed over all alignments by torch's CTC loss, tell whose is
+better; and each is compared with the best transcript of our search at WIDE.
 """
 
 import json

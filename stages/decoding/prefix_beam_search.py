@@ -1,4 +1,4 @@
-"""CTC prefix beam search (Graves 2012, section 7.5.3; Hannun et al. 2014, algorithm 1), batched over all hypotheses.
+"""CTC prefix beam search (Graves 2012, chapter 7; Hannun et al. 2014, algorithm 1), batched over all hypotheses.
 
 Best path takes the most probable alignment; a transcript's probability is the sum over all alignments that collapse to
 it. The search keeps, for each of the ``beam`` best prefixes of a transcript, two log-probabilities: that the steps so
@@ -41,7 +41,7 @@ Context = tuple[int, ...]
 
 @settings
 class LanguageModel:
-    """An n-gram model of the training transcripts (``estimate``), added to the log-probability with ``weight``.
+    """An n-gram model of the training transcripts (``interpolate``), added to the log-probability with ``weight``.
 
     ``order`` 1 is unigrams; ``insertion_bonus`` (nats) is added for each symbol, against the language model's taste for
     short transcripts. ``interpolation`` has the share of each order's relative frequencies, unigrams first; without it
@@ -87,8 +87,8 @@ class Automaton:
     """What reads along with a prefix, in nats a symbol.
 
     Appending ``symbol`` in ``state`` adds ``weights[state, symbol]`` and leads to ``follows[state, symbol]``; both are
-    (states, symbols), column 0 (null, which is never appended) without meaning. A transcript that ends in ``state``
-    gets ``ends[state]`` (states,). Reading begins in state ``start``.
+    (states, symbols). Column 0, null, appends nothing: it adds 0 and stays in the state. A transcript that ends in
+    ``state`` gets ``ends[state]`` (states,). Reading begins in state ``start``.
     """
 
     weights: np.ndarray
@@ -511,7 +511,7 @@ def interpolate(counts: Counts, shares: Sequence[float]) -> np.ndarray:
     """Give the probability of each symbol, and in column 0 of the end, after each context: (contexts, symbols).
 
     p(s | c) = share count(c, s) / count(c) + (1 - share) p(s | c without its first symbol), with a share an order, and
-    below the empty context 1 / symbols (Jelinek and Mercer 1980; Chen and Goodman 1999, equation 2.8).
+    below the empty context 1 / symbols (Jelinek and Mercer 1980; Chen and Goodman 1996).
     """
     probabilities = np.empty_like(counts.table)
     for context, row in counts.contexts.items():

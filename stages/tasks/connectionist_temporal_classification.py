@@ -42,8 +42,10 @@ class Settings:
 
     ``coefficients`` a frame; ``stack`` neighbouring frames are one step. In training alone: ``noise`` is Gaussian, in
     standard deviations of a coefficient; ``stretch`` draws each utterance's length from 1 - stretch to 1 + stretch of
-    what it was; ``time_masks`` spans of up to ``time_mask`` frames and ``frequency_masks`` bands of up to
-    ``frequency_mask`` coefficients are set to the mean (SpecAugment, Park et al. 2019, section 2).
+    what it was; ``warp`` stretches the axis of frequency by 1 - warp to 1 + warp, as another length of the throat would
+    (Jaitly and Hinton 2013; for log-mel bands); ``time_masks`` spans of up to ``time_mask`` frames and
+    ``frequency_masks`` bands of up to ``frequency_mask`` coefficients are set to the mean (SpecAugment, Park et al.
+    2019, section 2).
     With ``strings`` over 0, an epoch is so many concatenations of 1 to ``longest`` training recordings, drawn afresh;
     ``longest`` is reached after ``growth`` epochs. ``separator`` stands between symbols that are shown.
     ``criterion`` framewise is the notes' trimming: each step is taught the symbol spoken there, never the null, and
@@ -55,6 +57,7 @@ class Settings:
     noise: float = pydantic.Field(default=0.0, ge=0)
     dropout: float = pydantic.Field(default=0.0, ge=0, lt=1)
     stretch: float = pydantic.Field(default=0.0, ge=0, lt=1)
+    warp: float = pydantic.Field(default=0.0, ge=0, lt=1)
     time_masks: int = pydantic.Field(default=0, ge=0)
     time_mask: int = pydantic.Field(default=10, gt=0)
     frequency_masks: int = pydantic.Field(default=0, ge=0)
@@ -254,6 +257,8 @@ class ConnectionistTemporalClassification(Task):
             # Not below what the transcript needs, and so no longer than the utterance itself where that is just enough.
             least = min(self.settings.stack * (_least_steps(example["symbols"]) - 1) + 1, len(frames))
             frames = stretched(frames, max(round(factor * len(frames)), least, 1))
+        if self.settings.warp:
+            frames = warped(frames, 1 + self.settings.warp * (2 * float(torch.rand(())) - 1))
         if self.settings.time_masks or self.settings.frequency_masks:
             frames = frames.clone()
             for _ in range(self.settings.time_masks):
@@ -448,6 +453,14 @@ def _checked(array: np.ndarray, coefficients: int, where: str) -> np.ndarray:
 def stretched(frames: Tensor, count: int) -> Tensor:
     """Resample (frames, coefficients) linearly to ``count`` frames, the first and the last staying what they are."""
     return nn.functional.interpolate(frames.T[None], size=count, mode="linear", align_corners=True)[0].T
+
+
+def warped(frames: Tensor, factor: float) -> Tensor:
+    """Move each of the bands of (frames, bands) to ``factor`` times its place, linearly; the highest is repeated."""
+    bands = frames.shape[1]
+    places = (torch.arange(bands) / factor).clamp(max=bands - 1)
+    below = places.long().clamp(max=bands - 2)
+    return torch.lerp(frames[:, below], frames[:, below + 1], places - below)
 
 
 def _mask_some(rows: Tensor, most: int) -> None:

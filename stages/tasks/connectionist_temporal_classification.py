@@ -40,12 +40,13 @@ TRACED_FRAMES = 150
 class Settings:
     """What is heard, what makes training harder, and what is learnt.
 
-    ``coefficients`` a frame; ``stack`` neighbouring frames are one step. In training alone: ``noise`` is Gaussian, in
-    standard deviations of a coefficient; ``stretch`` draws each utterance's length from 1 - stretch to 1 + stretch of
-    what it was; ``warp`` stretches the axis of frequency by 1 - warp to 1 + warp, as another length of the throat would
-    (Jaitly and Hinton 2013; for log-mel bands); ``time_masks`` spans of up to ``time_mask`` frames and
-    ``frequency_masks`` bands of up to ``frequency_mask`` coefficients are set to the mean (SpecAugment, Park et al.
-    2019, section 2).
+    ``coefficients`` a frame; ``stack`` neighbouring frames are one step; with ``centred`` an utterance's mean is taken
+    from its frames, and so what a voice or a channel adds to all of them (there is no stream then). In training alone:
+    ``noise`` is Gaussian, in standard deviations of a coefficient; ``stretch`` draws each utterance's length from 1 -
+    stretch to 1 + stretch of what it was; ``warp`` stretches the axis of frequency by 1 - warp to 1 + warp, as another
+    length of the throat would (Jaitly and Hinton 2013; for log-mel bands); ``time_masks`` spans of up to ``time_mask``
+    frames and ``frequency_masks`` bands of up to ``frequency_mask`` coefficients are set to the mean (SpecAugment, Park
+    et al. 2019, section 2).
     With ``strings`` over 0, an epoch is so many concatenations of 1 to ``longest`` training recordings, drawn afresh;
     ``longest`` is reached after ``growth`` epochs. ``separator`` stands between symbols that are shown.
     ``criterion`` framewise is the notes' trimming: each step is taught the symbol spoken there, never the null, and
@@ -54,6 +55,7 @@ class Settings:
 
     coefficients: Literal[13, 40] = 13
     stack: int = pydantic.Field(default=3, gt=0)
+    centred: bool = False
     noise: float = pydantic.Field(default=0.0, ge=0)
     dropout: float = pydantic.Field(default=0.0, ge=0, lt=1)
     stretch: float = pydantic.Field(default=0.0, ge=0, lt=1)
@@ -218,9 +220,11 @@ class ConnectionistTemporalClassification(Task):
 
     def _frames(self, example: Example) -> np.ndarray:
         if "features" in example:
-            return np.asarray(example["features"], dtype=np.float32)
-        features, offsets = self.arrays["features"], self.arrays["offsets"]
-        return np.concatenate([features[offsets[r] : offsets[r + 1]] for r in example["recordings"]])
+            frames = np.asarray(example["features"], dtype=np.float32)
+        else:
+            features, offsets = self.arrays["features"], self.arrays["offsets"]
+            frames = np.concatenate([features[offsets[r] : offsets[r + 1]] for r in example["recordings"]])
+        return frames - frames.mean(axis=0) if self.settings.centred else frames
 
     def _count(self, example: Example) -> int:
         """Count the frames."""
@@ -365,6 +369,8 @@ class ConnectionistTemporalClassification(Task):
                 f"this model ({type(self.model).__name__}) hears an utterance as a whole; only recurrent networks of "
                 "one direction (elman, lstm, gru) can decode a stream"
             )
+        if self.settings.centred:
+            raise InputError("this model takes an utterance's mean from its frames, and so hears it as a whole")
         frames = (torch.from_numpy(self._frames(example)) - self.mean.cpu()) / self.deviation.cpu()
         state = None
         for piece in self._stacked(frames).split(max(1, round(seconds / self.step_seconds))):

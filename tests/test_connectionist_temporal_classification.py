@@ -369,8 +369,8 @@ def test_settings_that_make_no_sense_are_refused(values: dict[str, Any], complai
         read_settings(ctc.Settings, values, "experiments.x.task")
 
 
-def test_a_killed_training_with_label_priors_goes_on_to_the_same_bits(tmp_path: Path) -> None:
-    values = {"prior": 0.3, "strings": 8, "longest": 2}
+def test_a_killed_training_with_all_its_noise_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    values = {"prior": 0.3, "stretch": 0.2, "time_masks": 1, "noise": 0.1, "dropout": 0.1, "strings": 8, "longest": 2}
 
     class Killed(Exception):
         pass

@@ -253,7 +253,9 @@ def test_labels_follow_a_stretched_utterance() -> None:
     assert task._labels(example, torch.zeros(36, 13)).tolist() == [1] * 18 + [2] * 18
 
 
-@pytest.mark.parametrize("values", [{"stretch": 0.3}, {"time_masks": 2}, {"frequency_masks": 1}])
+@pytest.mark.parametrize(
+    "values", [{"stretch": 0.3}, {"warp": 0.2, "coefficients": 40}, {"time_masks": 2}, {"frequency_masks": 1}]
+)
 def test_training_alters_utterances_by_torchs_generator_and_evaluation_does_not(values: dict[str, Any]) -> None:
     task = speech_task(stack=1, **values)
     example = joined(task, 0, 1, 2)
@@ -266,7 +268,7 @@ def test_training_alters_utterances_by_torchs_generator_and_evaluation_does_not(
     assert torch.equal(same, again) and not (same.shape == other.shape and torch.equal(same, other))
     task.eval()
     plain = steps(1)
-    assert torch.equal(plain, steps(2)) and plain.shape == (1, 27, 13)
+    assert torch.equal(plain, steps(2)) and plain.shape == (1, 27, task.settings.coefficients)
 
 
 def test_masks_hide_at_most_so_many_frames_and_coefficients() -> None:
@@ -327,6 +329,26 @@ def test_a_symbol_that_no_training_example_has_is_named(tmp_path: Path) -> None:
     assert "transcripts" not in speech_task().collate([unheard])  # a test example can still be decoded
 
 
+def test_centred_utterances_are_heard_alike_in_any_room() -> None:
+    """Another microphone adds a constant to each log-mel band."""
+    quiet = {"id": "x", "features": np.random.default_rng(1).normal(size=(12, 13)).astype(np.float32)}
+    loud = quiet | {"features": quiet["features"] + np.arange(13, dtype=np.float32)}
+    for centre in (True, False):
+        task = speech_task(centre=centre).eval()
+        scores = [task.log_probabilities(task.collate([example])) for example in (quiet, loud)]
+        assert torch.allclose(*scores, atol=1e-5) == centre
+    with pytest.raises(InputError, match=r"takes off each utterance's mean .* needs the utterance as a whole"):
+        list(speech_task("lstm", centre=True).stream(quiet, 0.1))
+
+
+@pytest.mark.parametrize("factor", [0.8, 1.0, 1.25])
+def test_warping_moves_a_band_in_proportion_to_its_place(factor: float) -> None:
+    peak = torch.zeros(1, 40)
+    peak[0, 20] = 1.0
+    assert int(ctc.warped(peak, factor).argmax()) == round(20 * factor)
+    torch.testing.assert_close(ctc.warped(peak, 1.0), peak)
+
+
 def test_recordings_of_another_front_end_are_refused() -> None:
     with pytest.raises(InputError, match="40 coefficients a frame, but the setting task"):
         speech_task().attach(arrays(40))
@@ -339,6 +361,7 @@ def test_recordings_of_another_front_end_are_refused() -> None:
         ({"coefficients": 20}, "coefficients"),
         ({"criterion": "framewise", "prior": 0.3}, "prior is for the criterion ctc"),
         ({"frequency_mask": 13}, "narrower than a frame"),
+        ({"warp": 0.1}, "warp is for bands of frequency"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(values: dict[str, Any], complaint: str) -> None:
@@ -346,8 +369,8 @@ def test_settings_that_make_no_sense_are_refused(values: dict[str, Any], complai
         read_settings(ctc.Settings, values, "experiments.x.task")
 
 
-def test_a_killed_training_with_label_priors_goes_on_to_the_same_bits(tmp_path: Path) -> None:
-    values = {"prior": 0.3, "strings": 8, "longest": 2}
+def test_a_killed_training_with_all_its_noise_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    values = {"prior": 0.3, "stretch": 0.2, "time_masks": 1, "noise": 0.1, "dropout": 0.1, "strings": 8, "longest": 2}
 
     class Killed(Exception):
         pass

@@ -106,7 +106,9 @@ class EpochBatches(pl.LightningDataModule):
         self.padding_share = padding_share(grouped, self.task)
         steps = [grouped[start : start + GROUP] for start in range(0, len(grouped), GROUP)]
         collate = lambda step: [self.task.collate(batch) for batch in step]
-        return DataLoader(steps, batch_size=None, collate_fn=collate)  # type: ignore[arg-type]
+        # With a generator of its own: an iterator draws a seed, else from the global generator, and Lightning makes one
+        # more of them in an epoch that goes on from another than in one that a training is resumed at.
+        return DataLoader(steps, batch_size=None, collate_fn=collate, generator=generator)  # type: ignore[arg-type]
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Batch the validation examples, always alike."""

@@ -40,13 +40,13 @@ TRACED_FRAMES = 150
 class Settings:
     """What is heard, what makes training harder, and what is learnt.
 
-    ``coefficients`` a frame; ``stack`` neighbouring frames are one step; with ``centred`` an utterance's mean is taken
-    from its frames, and so what a voice or a channel adds to all of them (there is no stream then). In training alone:
-    ``noise`` is Gaussian, in standard deviations of a coefficient; ``stretch`` draws each utterance's length from 1 -
-    stretch to 1 + stretch of what it was; ``warp`` stretches the axis of frequency by 1 - warp to 1 + warp, as another
-    length of the throat would (Jaitly and Hinton 2013; for log-mel bands); ``time_masks`` spans of up to ``time_mask``
-    frames and ``frequency_masks`` bands of up to ``frequency_mask`` coefficients are set to the mean (SpecAugment, Park
-    et al. 2019, section 2).
+    ``coefficients`` a frame; ``stack`` neighbouring frames are one step; ``centre`` takes off each utterance's mean,
+    and so much of what tells a voice or a room from another. In training alone: ``noise`` is Gaussian, in standard
+    deviations of a coefficient; ``stretch`` draws each utterance's length from 1 - stretch to 1 + stretch of what it
+    was; ``warp`` stretches the axis of frequency by 1 - warp to 1 + warp, as another length of the throat would
+    (Jaitly and Hinton 2013; for log-mel bands); ``time_masks`` spans of up to ``time_mask`` frames and
+    ``frequency_masks`` bands of up to ``frequency_mask`` coefficients are set to the mean (SpecAugment, Park et al.
+    2019, section 2).
     With ``strings`` over 0, an epoch is so many concatenations of 1 to ``longest`` training recordings, drawn afresh;
     ``longest`` is reached after ``growth`` epochs. ``separator`` stands between symbols that are shown.
     ``criterion`` framewise is the notes' trimming: each step is taught the symbol spoken there, never the null, and
@@ -55,7 +55,7 @@ class Settings:
 
     coefficients: Literal[13, 40] = 13
     stack: int = pydantic.Field(default=3, gt=0)
-    centred: bool = False
+    centre: bool = False
     noise: float = pydantic.Field(default=0.0, ge=0)
     dropout: float = pydantic.Field(default=0.0, ge=0, lt=1)
     stretch: float = pydantic.Field(default=0.0, ge=0, lt=1)
@@ -75,6 +75,12 @@ class Settings:
     def _prior_is_for_ctc(self) -> Settings:
         if self.prior and self.criterion != "ctc":
             raise ValueError("prior is for the criterion ctc; framewise training has no alignments to weigh")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _warp_is_for_bands(self) -> Settings:
+        if self.warp and self.coefficients == 13:
+            raise ValueError("warp is for bands of frequency, and 13 coefficients are cepstral: set coefficients to 40")
         return self
 
     @pydantic.field_validator("frequency_mask")
@@ -219,12 +225,17 @@ class ConnectionistTemporalClassification(Task):
         return joined
 
     def _frames(self, example: Example) -> np.ndarray:
+        """Give the frames (frames, coefficients) before normalisation."""
         if "features" in example:
             frames = np.asarray(example["features"], dtype=np.float32)
         else:
             features, offsets = self.arrays["features"], self.arrays["offsets"]
             frames = np.concatenate([features[offsets[r] : offsets[r + 1]] for r in example["recordings"]])
-        return frames - frames.mean(axis=0) if self.settings.centred else frames
+        return frames - frames.mean(axis=0) if self.settings.centre else frames
+
+    def _normalised(self, example: Example) -> Tensor:
+        """Give the frames (frames, coefficients) with training's mean of 0 and deviation of 1."""
+        return (torch.from_numpy(self._frames(example)) - self.mean.cpu()) / self.deviation.cpu()
 
     def _count(self, example: Example) -> int:
         """Count the frames."""
@@ -253,7 +264,7 @@ class ConnectionistTemporalClassification(Task):
 
     def _altered(self, example: Example) -> Tensor:
         """Give the normalised frames (frames, coefficients); in training, stretched and masked at random."""
-        frames = (torch.from_numpy(self._frames(example)) - self.mean.cpu()) / self.deviation.cpu()
+        frames = self._normalised(example)
         if not self.training:
             return frames
         if self.settings.stretch:
@@ -361,19 +372,21 @@ class ConnectionistTemporalClassification(Task):
     def stream(self, example: Example, seconds: float) -> Iterator[Tensor]:
         """Yield log-probabilities (time, symbols) of each next ``seconds`` of ``example``, as if it came in piecemeal.
 
-        The model goes on from its state. Raises InputError where it has none: where it also reads backwards, or reads
-        all steps at once.
+        The model goes on from its state. Raises InputError where it has none, since it also reads backwards or reads
+        all steps at once, and where utterances are centred.
         """
         if not isinstance(self.model, Recurrence) or self.model.backwards:
             raise InputError(
                 f"this model ({type(self.model).__name__}) hears an utterance as a whole; only recurrent networks of "
                 "one direction (elman, lstm, gru) can decode a stream"
             )
-        if self.settings.centred:
-            raise InputError("this model takes an utterance's mean from its frames, and so hears it as a whole")
-        frames = (torch.from_numpy(self._frames(example)) - self.mean.cpu()) / self.deviation.cpu()
+        if self.settings.centre:
+            raise InputError(
+                "this model takes off each utterance's mean (the setting task.centre), so it needs the utterance as a "
+                "whole; one trained without can decode a stream"
+            )
         state = None
-        for piece in self._stacked(frames).split(max(1, round(seconds / self.step_seconds))):
+        for piece in self._stacked(self._normalised(example)).split(max(1, round(seconds / self.step_seconds))):
             outputs, state = self.model(piece[None], torch.tensor([len(piece)]), state)
             yield self._classify(outputs)[0]
 

@@ -377,7 +377,7 @@ class ConnectionistTemporalClassification(Task):
         """
         if not isinstance(self.model, Recurrence) or self.model.backwards:
             raise InputError(
-                f"this model, {type(self.model).__name__}, is none that hears as it goes: only recurrent networks of one "
+                f"this model, {type(self.model).__name__}, does not hear as it goes: only recurrent networks of one "
                 "direction (elman, lstm, gru) can decode a stream"
             )
         if self.settings.centre:

@@ -31,7 +31,7 @@ from stages.core.vocabulary import Vocabulary
 
 NULL = "<null>"
 NEVER = -1e4  # nats: the null's score where it is ruled out; a number, so that sums of it stay numbers
-PAUSE = 0.1  # seconds: a shorter silence between two symbols is no pause, and shared between them
+PAUSE = 0.25  # seconds: a shorter silence between two symbols is no pause (Goldman-Eisler 1968), and is divided
 LIKELY = 1e-3  # the probability from which on another symbol is weighed against one that was heard
 TRACED_FRAMES = 150
 
@@ -377,8 +377,8 @@ class ConnectionistTemporalClassification(Task):
         """
         if not isinstance(self.model, Recurrence) or self.model.backwards:
             raise InputError(
-                f"this model ({type(self.model).__name__}) hears an utterance as a whole; only recurrent networks of "
-                "one direction (elman, lstm, gru) can decode a stream"
+                f"this model, {type(self.model).__name__}, does not hear as it goes: only recurrent networks of one "
+                "direction (elman, lstm, gru) can decode a stream"
             )
         if self.settings.centre:
             raise InputError(

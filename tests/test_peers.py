@@ -99,7 +99,7 @@ def test_more_than_the_best_sequence_is_an_error(fitted: Task) -> None:
 )
 def test_vectors_are_for_networks_alone(model: dict[str, Any], embedding: int | None, sentence: str) -> None:
     config = {"task": {"name": "sequence_labelling", "embedding": embedding}, "model": model}
-    vocabularies = sequence_labelling.fit_vocabularies(SLOTS, sequence_labelling.Settings())
+    vocabularies = sequence_labelling.fit_vocabularies(SLOTS, sequence_labelling.Settings(embedding=embedding))
     with pytest.raises(InputError, match=sentence):
         artifact.build_task(json.loads(json.dumps(config)), vocabularies, "x")
 

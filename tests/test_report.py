@@ -721,11 +721,7 @@ def test_gates_are_drawn_for_one_network_of_a_section_that_has_a_forget_gate(dat
     (note,) = drawn()
     assert note.startswith("slots_bilstm")
     hidden = [{"hidden": layer["hidden"]} for layer in TRACE["layers"]]
-<<<<<<< HEAD
     for trace in ({**TRACE, "layers": hidden}, {"kind": "another"}):
-=======
-    for trace in ({**TRACE, "layers": hidden}, {"kind": "of another kind"}):
->>>>>>> speech_task
         write_json(data / "predictions" / "slots_bilstm" / "trace.json", trace)
         assert drawn() == []
 

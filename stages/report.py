@@ -79,7 +79,7 @@ FAMILIES = {
     "Without memory": ("series-6", ("feedforward",)),
     "Elman and Jordan": ("series-3", ("elman", "jordan")),
     "LSTM": ("series-1", ("lstm", "lstm_variants")),
-    "GRU": ("series-2", ("gru", "minimal_gru")),
+    "GRU": ("series-2", ("gru", "minimal_gru", "convolutional_gru")),
     "Transformer": ("series-5", ("transformer",)),
     "External memory": ("series-4", ("memory_network", "neural_turing_machine")),
     "Other": ("ink", ()),
@@ -577,7 +577,8 @@ def _speech_figures(section: Section) -> list[Figure | None]:
     """Draw what was heard when, how errors grow with length, what confidence is worth, and the other readings."""
     heard = {key: result for key, result in section.shown.items() if _is_speech(result)}
     records = {key: result.predictions for key, result in heard.items()}
-    colours = {key: result.colour for key, result in heard.items()}
+    series = [name for name in COLOURS if name.startswith("series-")]
+    colours = {key: f"var(--{series[place % len(series)]})" for place, key in enumerate(heard)}
     lengths = length_errors.chart(records, colours) if heard else None
     sure = calibration.chart(records, colours) if heard else None
     drawn = [*_posterior_figures(section), _n_best_figure(section)]
@@ -631,7 +632,8 @@ def _n_best_figure(section: Section) -> Figure | None:
         if body:
             note = (
                 f"The readings that the beam search of {result.key} ended with, the best {n_best.SHOWN}, of the test "
-                "examples in which the first two are nearest to each other; ✓ marks what was said. First seed."
+                "examples in which the first two are nearest to each other; ✓ marks what was said. The score is the "
+                "log-probability, and with a language model that of the text too. First seed."
             )
             return Figure(f"Other readings on {section.dataset}", note, body)
     return None

@@ -20,14 +20,19 @@ STYLE = """
 """
 TEMPLATE = Environment(autoescape=True).from_string("""
 <table class="readings"><caption class="unseen">Best readings of some test examples</caption>
-<thead><tr><th scope="col">said</th><th scope="col">reading</th><th scope="col">log-probability (nats)</th>
+<thead><tr><th scope="col">said</th><th scope="col">reading</th><th scope="col">score (nats)</th>
 <th scope="col">share of those listed</th></tr></thead>
-{% for said, readings in lists %}<tbody>{% for text, log_probability, share in readings %}
+{% for said, readings in lists %}<tbody>{% for text, score, share in readings %}
 <tr>{% if loop.first %}<th scope="rowgroup" rowspan="{{ readings | length }}">{{ said }}</th>{% endif -%}
 <td class="text{{ ' said' if text == said }}">{{ text or "(nothing)" }}{{ " ✓" if text == said }}</td>
-<td>{{ "%.2f" | format(log_probability) }}</td><td>{{ "%.1f" | format(100 * share) }} %</td></tr>{% endfor %}
+<td>{{ "%.2f" | format(score) }}</td><td>{{ "%.1f" | format(100 * share) }} %</td></tr>{% endfor %}
 </tbody>{% endfor %}</table>
 """)
+
+
+def score(reading: Mapping[str, Any]) -> float:
+    """Give what the search ordered its readings by, in nats; the part of a language model or hot words is in it."""
+    return float(reading.get("score", reading["log_probability"]))
 
 
 def choose(records: Records) -> list[Mapping[str, Any]]:
@@ -35,7 +40,7 @@ def choose(records: Records) -> list[Mapping[str, Any]]:
     found = [record for record in records if len(record.get("n_best", [])) > 1]
 
     def nearness(record: Mapping[str, Any]) -> tuple[float, bytes]:
-        first, second, *_ = (reading["log_probability"] for reading in record["n_best"])
+        first, second, *_ = map(score, record["n_best"])
         return first - second, hashlib.sha256(str(record["id"]).encode()).digest()
 
     return sorted(found, key=nearness)[:EXAMPLES]
@@ -49,10 +54,9 @@ def draw(records: Records, separator: str) -> Markup | None:
     lists = []
     for record in chosen:
         shown = record["n_best"][:SHOWN]
-        most = max(reading["log_probability"] for reading in shown)
-        weights = [math.exp(reading["log_probability"] - most) for reading in shown]
+        weights = [math.exp(score(reading) - score(shown[0])) for reading in shown]
         readings = [
-            (separator.join(reading["symbols"]), reading["log_probability"], weight / sum(weights))
+            (separator.join(reading["symbols"]), score(reading), weight / sum(weights))
             for reading, weight in zip(shown, weights, strict=True)
         ]
         lists.append((separator.join(record["symbols"]), readings))

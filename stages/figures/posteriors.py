@@ -14,7 +14,7 @@ from markupsafe import Markup
 Trace = Mapping[str, Any]  # as the task of connectionist temporal classification gives it
 Grid = Sequence[Sequence[float]]  # (time, coefficients or symbols)
 
-WIDTH, LEFT = 720, 64  # of the drawing, and of its labels, in its own units
+WIDTH, LEFT = 740, 84  # of the drawing, and of its labels, in its own units
 SOUND, LINES, BAR = 110, 130, 24  # heights
 GAP = 26
 LEVELS = 12  # of colour

@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("experiment", help="a key of experiments in params.yaml, or a folder with a model")
     parser.add_argument("input", nargs="?", default="-", help="a file, or - for standard input")
     parser.add_argument("--stream", action="store_true", help="show speech as it is heard (networks of one direction)")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()  # --stream may stand before the input
     torch.set_num_threads(1)
     folder, decoder = find_model(arguments.experiment)
     task = artifact.load(folder)

@@ -129,9 +129,12 @@ def start(environment: dict[str, str]) -> Iterator[Start]:
     def start(folder: Path, **variables: str) -> "subprocess.Popen[str]":
         command = [sys.executable, "-m", "stages.repro", "--jobs", "2"]
         pipe = subprocess.PIPE
+        # A script's background job ignores SIGINT, and so would all that these tests start in one.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
         process = subprocess.Popen(
             command, cwd=folder, env={**environment, **variables}, stdout=pipe, stderr=pipe, text=True
         )
+        signal.signal(signal.SIGINT, before)
         processes.append((folder, process))
         return process
 

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable
+from functools import partial
 from itertools import groupby, product
 from pathlib import Path
 from types import ModuleType
@@ -369,30 +370,21 @@ def test_settings_that_make_no_sense_are_refused(values: dict[str, Any], complai
         read_settings(ctc.Settings, values, "experiments.x.task")
 
 
-def test_a_killed_training_with_all_its_noise_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+def test_a_killed_training_with_all_its_noise_goes_on_to_the_same_bits(
+    tmp_path: Path, kill: Callable[..., None]
+) -> None:
     values = {"prior": 0.3, "stretch": 0.2, "time_masks": 1, "noise": 0.1, "dropout": 0.1, "strings": 8, "longest": 2}
 
-    class Killed(Exception):
-        pass
-
-    def train(folder: Path, kill_in_epoch: int | None) -> dict[str, Tensor]:
+    def train(folder: Path, killed_in: int | None = None) -> dict[str, Tensor]:
         trainer.seed_everything(7)
         task = speech_task(**values)
-        plain = task.draw
-
-        def draw(examples: list, generator: torch.Generator) -> list:
-            if task.current_epoch == kill_in_epoch:
-                raise Killed
-            return plain(examples, generator)
-
-        task.draw = draw
-        fit(task, singles(), singles(), folder)
+        run = partial(fit, task, singles(), singles(), folder)
+        run() if killed_in is None else kill(task, killed_in, run)
         return task.state_dict()
 
-    whole = train(tmp_path / "whole", None)
-    with pytest.raises(Killed):
-        train(tmp_path / "killed", 1)
-    resumed = train(tmp_path / "killed", None)
+    whole = train(tmp_path / "whole")
+    train(tmp_path / "killed", killed_in=1)
+    resumed = train(tmp_path / "killed")
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
     assert whole["prior"].min() > 0 and whole["prior"].unique().numel() > 1
 

@@ -201,18 +201,15 @@ def test_a_manifest_that_is_missing_or_of_another_form_is_an_error(tmp_path: Pat
     with pytest.raises(InputError, match=r"one folder with manifest\.csv or manifest\.jsonl, but has neither"):
         prepare(tmp_path, WORDS)
     path = tmp_path / "mine" / "manifest.csv"
-    path.write_text("path;text\na.wav;x\n")
-    with pytest.raises(InputError, match=r"manifest\.csv:1 should name the columns path, text, but has path;text"):
-        prepare(tmp_path, WORDS)
-    path.write_text('path,text\na.wav,"x\n')
-    with pytest.raises(InputError, match=r"manifest\.csv:2 is no CSV"):
-        prepare(tmp_path, WORDS)
-    path.write_text("path,text\n")
-    with pytest.raises(InputError, match=r"no row of .*manifest\.csv can be used, as it has none"):
-        prepare(tmp_path, WORDS)
-    path.write_text("path,text\ngone.wav,x\n")
-    with pytest.raises(InputError, match=r"no row of .*manifest\.csv can be used; line 2: missing file"):
-        prepare(tmp_path, WORDS)
+    for content, sentence in (
+        ("path;text\na.wav;x\n", r"manifest\.csv:1 should name the columns path, text, but has path;text"),
+        ('path,text\na.wav,"x\n', r"manifest\.csv:2 is no CSV"),
+        ("path,text\n", r"no row of .*manifest\.csv can be used, as it has none"),
+        ("path,text\ngone.wav,x\n", r"no row of .*manifest\.csv can be used; line 2: missing file"),
+    ):
+        path.write_text(content)
+        with pytest.raises(InputError, match=sentence):
+            prepare(tmp_path, WORDS)
     (tmp_path / "mine" / "manifest.jsonl").write_text("")
     with pytest.raises(InputError, match=r"but has .*manifest\.csv, .*manifest\.jsonl"):
         prepare(tmp_path, WORDS)

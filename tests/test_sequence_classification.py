@@ -2,6 +2,7 @@
 
 import io
 import math
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -419,29 +420,18 @@ def test_some_epochs_are_left_after_pretraining(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("epoch", [1, 2, 3])
-def test_a_killed_pretraining_goes_on_to_the_same_bits(tmp_path: Path, epoch: int) -> None:
-    class Killed(Exception):
-        pass
-
-    def fit(folder: Path, kill_in_epoch: int | None) -> dict[str, Tensor]:
+def test_a_killed_pretraining_goes_on_to_the_same_bits(tmp_path: Path, kill: Callable[..., None], epoch: int) -> None:
+    def fit(folder: Path, killed_in: int | None = None) -> dict[str, Tensor]:
         task = build_pretrained()
-        plain = task.draw
-
-        def draw(examples: list[Example], generator: torch.Generator) -> list[Example]:
-            if task.current_epoch == kill_in_epoch:
-                raise Killed
-            return plain(examples, generator)
-
-        task.draw = draw  # type: ignore[method-assign]
-        linear = plan(schedule="linear")
-        trainer.fit(task, [*LABELLED, *UNLABELLED], LABELLED, linear, 7, folder, "test")
+        examples, linear = [*LABELLED, *UNLABELLED], plan(schedule="linear")
+        run = partial(trainer.fit, task, examples, LABELLED, linear, 7, folder, "test")
+        run() if killed_in is None else kill(task, killed_in, run)
         return task.state_dict()
 
-    whole = fit(tmp_path / "whole", None)
-    with pytest.raises(Killed):
-        fit(tmp_path / "killed", epoch)
+    whole = fit(tmp_path / "whole")
+    fit(tmp_path / "killed", killed_in=epoch)
     assert torch.load(tmp_path / "killed" / "last.ckpt", weights_only=False)["epoch"] == epoch - 1
-    resumed = fit(tmp_path / "killed", None)
+    resumed = fit(tmp_path / "killed")
     for name, value in whole.items():
         assert torch.equal(value, resumed[name]), name
     curves = [(tmp_path / folder / "learning_curve.csv").read_bytes() for folder in ("whole", "killed")]

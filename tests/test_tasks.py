@@ -2,6 +2,8 @@
 
 import io
 import math
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -84,30 +86,19 @@ def test_span_f1_counts_whole_spans() -> None:
     assert scores["span_f1"] == pytest.approx(50.0) and scores["accuracy"] == pytest.approx(200 / 3)
 
 
-def test_a_killed_training_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+def test_a_killed_training_goes_on_to_the_same_bits(tmp_path: Path, kill: Callable[..., None]) -> None:
     plan = Training(seeds=[1], learning_rate=0.01, schedule="linear", batch_size=2, epochs=4, clip_norm=1.0)
 
-    class Killed(Exception):
-        pass
-
-    def fit(folder: Path, kill_in_epoch: int | None) -> dict[str, torch.Tensor]:
+    def fit(folder: Path, killed_in: int | None = None) -> dict[str, torch.Tensor]:
         trainer.seed_everything(7)
         task = slots_task()
-        plain = task.draw
-
-        def draw(examples: list, generator: torch.Generator) -> list:
-            if task.current_epoch == kill_in_epoch:
-                raise Killed
-            return plain(examples, generator)
-
-        task.draw = draw
-        trainer.fit(task, SLOTS, SLOTS, plan, 7, folder, "test")
+        run = partial(trainer.fit, task, SLOTS, SLOTS, plan, 7, folder, "test")
+        run() if killed_in is None else kill(task, killed_in, run)
         return task.state_dict()
 
-    whole = fit(tmp_path / "whole", None)
-    with pytest.raises(Killed):
-        fit(tmp_path / "killed", 2)
-    resumed = fit(tmp_path / "killed", None)
+    whole = fit(tmp_path / "whole")
+    fit(tmp_path / "killed", killed_in=2)
+    resumed = fit(tmp_path / "killed")
     for name, value in whole.items():
         assert torch.equal(value, resumed[name]), name
     curves = [(tmp_path / folder / "learning_curve.csv").read_bytes() for folder in ("whole", "killed")]

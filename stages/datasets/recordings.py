@@ -161,13 +161,13 @@ def check(row: Any, line: int, folder: Path, settings: Settings) -> Part:
     if split and split not in SPLITS:
         raise _Unusable(f"a split that is none of {', '.join(SPLITS)}")
     file = inside(path, folder)
-    start, end, rate = extent(row, file)
+    start, end, seconds, rate = extent(row, file)
     symbols = text.split() if settings.unit == "word" else [sign for sign in text if not sign.isspace()]
     steps = math.ceil(math.floor((end - start) / LOG_MEL.frame_seconds) / settings.stack)
     if steps < len(symbols) + sum(a == b for a, b in zip(symbols, symbols[1:], strict=False)):
         raise _Unusable("transcript longer than the frames allow")
     name = file.relative_to(folder).as_posix()
-    whole = (start, end) == (0, measure(file)[0])
+    whole = (start, end) == (0, seconds)
     example: Example = {
         "id": name if whole else f"{name} {start:.3f}-{end:.3f} s",
         "key": speaker or name,
@@ -207,8 +207,8 @@ def seconds_of(row: dict[str, Any], name: str, default: float) -> float:
         raise _Unusable(f"{name} is no number of seconds") from None
 
 
-def extent(row: dict[str, Any], file: Path) -> tuple[float, float, int]:
-    """Give start and end in seconds of what the row is about, and the file's rate; raises _Unusable."""
+def extent(row: dict[str, Any], file: Path) -> tuple[float, float, float, int]:
+    """Give start and end of what the row is about and the length of all, in seconds, and the rate; raises _Unusable."""
     start, end = seconds_of(row, "start", 0.0), seconds_of(row, "end", math.inf)
     try:
         seconds, rate = measure(file)
@@ -224,7 +224,7 @@ def extent(row: dict[str, Any], file: Path) -> tuple[float, float, int]:
         read(file, start, end)
     except InputError:
         raise _Unusable("unreadable audio") from None
-    return start, end, rate
+    return start, end, seconds, rate
 
 
 def waveforms(parts: list[Part]) -> Iterator[Waveform]:

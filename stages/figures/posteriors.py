@@ -6,6 +6,7 @@ All three lie over one time axis, so that one sees where in the sound the null (
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from jinja2 import Environment
@@ -137,24 +138,13 @@ def _curves(trace: Trace, scale: float) -> list[dict[str, str]]:
 
 def _peaks(trace: Trace, scale: float) -> list[tuple[float, str]]:
     """Place each aligned symbol above the most probable step of its run."""
-    peaks, runs = [], _runs(trace["alignment"])
-    for start, end, symbol in runs:
-        if symbol not in trace["symbols"][1:]:
-            continue
-        place = trace["symbols"].index(symbol)
-        best = max(range(start, end), key=lambda step: trace["posteriors"][step][place])
-        peaks.append((round((best + 0.5) * trace["step_seconds"] * scale, 1), symbol))
+    peaks = []
+    for symbol, run in groupby(range(len(trace["alignment"])), trace["alignment"].__getitem__):
+        if symbol in trace["symbols"][1:]:
+            place = trace["symbols"].index(symbol)
+            best = max(run, key=lambda step: trace["posteriors"][step][place])
+            peaks.append((round((best + 0.5) * trace["step_seconds"] * scale, 1), symbol))
     return peaks
-
-
-def _runs(symbols: Sequence[str]) -> list[tuple[int, int, str]]:
-    runs: list[tuple[int, int, str]] = []
-    for step, symbol in enumerate(symbols):
-        if runs and runs[-1][2] == symbol:
-            runs[-1] = (runs[-1][0], step + 1, symbol)
-        else:
-            runs.append((step, step + 1, symbol))
-    return runs
 
 
 def _bar(

@@ -299,12 +299,14 @@ def _trigrams(text: str) -> frozenset[str]:
 
 
 def _example(sentence: Sentence, key: str) -> Example:
+    symbols = brackets(sentence.heads, sentence.relations)
+    assert tree(symbols) == (sentence.heads, sentence.relations), f"{sentence.identity} does not come back"
     return {
         "id": sentence.identity,
         "key": key,
         "genre": _genre(sentence),
         "source": sentence.tokens,
-        "target": brackets(sentence.heads, sentence.relations),
+        "target": symbols,
         "heads": sentence.heads,
         "relations": sentence.relations,
     }

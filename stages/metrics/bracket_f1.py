@@ -45,8 +45,8 @@ def score(records: list[dict[str, Any]], settings: Settings) -> dict[str, float]
     - "bracket_f1", "precision", "recall": of labelled brackets, over all records; "unlabelled_bracket_f1": of brackets
       without their labels. A malformed prediction is no tree and has no brackets here.
     - "repaired_bracket_f1": as bracket_f1, but what can be read off a malformed prediction counts: brackets that do
-      not close end after the last word, and a word beyond the sentence's is none (Vinyals et al. 2015, section 3.2,
-      balance brackets likewise).
+      not close end after the last word, and a word beyond the sentence's is none (Vinyals et al. 2015, "Grammar as a
+      foreign language", balance brackets likewise).
     - "malformed_rate": predictions that are no well-formed tree over exactly the words of "source".
     - "labelled_attachment": words that have the right head and label; "unlabelled_attachment": the right head.
     - "exact_match": predictions that equal the target.

@@ -32,7 +32,7 @@ def score(records: list[dict[str, Any]], settings: Settings) -> dict[str, float]
         for field in ("prediction", settings.field):
             if field not in record:
                 raise InputError(f"prediction {record.get('id')} has no field {field!r}, which error rates compare")
-        if not all(record[settings.field]) or not record[settings.field]:
+        if not record[settings.field] or not all(record[settings.field]):
             raise InputError(f"prediction {record.get('id')} has no phones in {settings.field!r} to compare with")
         distance, length = nearest(record["prediction"], record[settings.field])
         errors += distance

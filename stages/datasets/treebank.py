@@ -17,7 +17,7 @@ need not share code with this file, which their rooms may not import: each knows
 in one does not hide in the other.
 
 **Left out.** A tree that is not projective has a subtree with a gap and no such brackets: 315 sentences, 6.5 % (4.0 %
-of those of up to 20 tokens). They are easily the harder ones, so that figures on the rest are a little too good. Longer
+of those of up to 20 tokens). They are likely the harder ones, so figures on the rest are a little too good. Longer
 sentences than ``most_tokens`` are left out first: with 20 tokens 3,424 sentences are kept, with 25 3,951.
 
 **Example.** ``id``, the treebank's; ``key``; ``genre``; ``source``, the tokens; ``target``, the symbols; ``heads``,

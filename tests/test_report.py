@@ -516,6 +516,13 @@ def test_every_data_set_of_issue_3_has_an_introduction() -> None:
         assert re.search(r"\(N\d+", report.themes.DATASETS[dataset])
 
 
+def test_pronunciation_and_parsing_have_wings_and_introductions() -> None:
+    titles = [report.themes.THEMES[prefix].title for prefix in ("pronunciation", "parsing")]
+    assert titles == ["Pronunciation", "Syntactic parsing"]
+    for dataset in ("cmudict", "treebank"):
+        assert re.search(r"\(N\d+", report.themes.DATASETS[dataset])
+
+
 def test_introduction_of_a_data_set_stands_in_its_section(built: Path) -> None:
     text = page(built)
     assert text.count("Sentences of English film reviews") == 1

@@ -1,5 +1,6 @@
 """The sequence-to-sequence task and its encoder-decoder: same numbers step by step, alone or padded; it can learn."""
 
+import importlib.metadata
 import io
 from pathlib import Path
 from typing import Any
@@ -223,6 +224,13 @@ def test_bleu_is_sacrebleus_by_chinese_character_and_by_band() -> None:
     assert 30 < found["bleu_similarity_0.4_to_0.7"] < 70
     assert found["bleu_similarity_0.4_to_0.7"] == pytest.approx(found["bleu"], abs=5)
     assert 0 < found["chrf"] < 100
+
+
+def test_figures_are_quoted_with_sacrebleus_signatures() -> None:
+    signatures = bleu.signatures(bleu.Settings())
+    version = f"version:{importlib.metadata.version('sacrebleu')}"
+    assert signatures["bleu"] == f"nrefs:1|case:mixed|eff:no|tok:zh|smooth:exp|{version}"
+    assert signatures["chrf"] == f"nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|{version}"
 
 
 def test_bleu_refuses_nothing_to_score_and_missing_fields() -> None:

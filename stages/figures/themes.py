@@ -60,6 +60,18 @@ THEMES = {
         "Chinese until it puts out a stop symbol (N24). The cells are gated recurrent units (N13), and attention lets "
         "each step of the decoder look back at the words it needs.",
     ),
+    "pronunciation": Theme(
+        "Pronunciation",
+        "A word’s letters go in, its phones come out, and neither number tells the other: “box” has three letters and "
+        "four phones, “though” six letters and two. So an encoder reads the letters, and a decoder writes phones until "
+        "it puts out a stop symbol (N24). One phone wrong makes the word wrong.",
+    ),
+    "parsing": Theme(
+        "Syntactic parsing",
+        "A sentence goes in, its tree comes out, written as a sequence of brackets (N25). A plain decoder may write "
+        "anything, so that it must learn to close what it opened and to read each word once; a constrained one chooses "
+        "only among the symbols from which a tree can still be reached.",
+    ),
     "copy": EXTERNAL,
     "stories": EXTERNAL,
 }
@@ -100,4 +112,15 @@ DATASETS = {
     "heard in training, but the phrases are the same, and a synthesiser says a syllable in much the same way each "
     "time. So the figures compare methods, and tell whether doubled characters are heard; they say nothing about how "
     "well people would be understood.",
+    "cmudict": "English words and their pronunciations in American English, from the dictionary of Carnegie Mellon "
+    "University (N24): 39 phones, without stress. A word of several pronunciations counts as right with any of them, "
+    "and the nearest one is compared. Many are names, whose spelling says less than a common word’s. Inflected forms "
+    "are words of their own, so that a test word’s stem may well stand in the training data; that holds for published "
+    "figures as well, which are for another split.",
+    "treebank": "Turkish sentences of the web and of Wikipedia, with dependency trees drawn by people (N25). Each "
+    "bracket holds a token with all that hangs on it, and is labelled with its relation to the token above. Turkish "
+    "words are cut at derivations, and the parts hang on each other by a relation that is easy to guess. Sentences "
+    "have at most 20 tokens; the few trees that no nested brackets can hold are left out, and are likely the harder "
+    "ones. A test token in four never stands in the training data. The peers know no syntax: they hang every word on "
+    "its neighbour.",
 }

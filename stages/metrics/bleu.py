@@ -49,6 +49,14 @@ def score(records: Records, settings: Settings) -> dict[str, float]:
     return scores
 
 
+def signatures(settings: Settings) -> dict[str, str]:
+    """Give sacrebleu's signature of "bleu" and of "chrf": what a figure must be quoted with to be comparable."""
+    metrics = {"bleu": BLEU(tokenize=settings.tokenize), "chrf": CHRF()}
+    for metric in metrics.values():
+        metric.corpus_score(["a"], [["a"]])  # it knows how many references there are once it has scored
+    return {name: str(metric.get_signature()) for name, metric in metrics.items()}
+
+
 def _bleu(records: Records, settings: Settings) -> float:
     metric = BLEU(tokenize=settings.tokenize)
     predictions = [record["prediction"] for record in records]

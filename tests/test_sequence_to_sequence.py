@@ -101,7 +101,7 @@ def test_attention_weights_sum_to_one_with_none_on_padding() -> None:
 def test_attention_is_the_additive_one_of_bahdanau() -> None:
     attention = encoder_decoder.AdditiveAttention(3, 4, 5)
     query, values = torch.randn(1, 1, 3), torch.randn(1, 6, 4)
-    memory = encoder_decoder.Memory(values, attention.memory(values), torch.ones(1, 6, dtype=torch.bool))
+    memory = encoder_decoder.Memory(values, attention.keys(values), torch.ones(1, 6, dtype=torch.bool))
     energies = [
         attention.energy.weight[0]
         @ torch.tanh(attention.query.weight @ query[0, 0] + attention.memory.weight @ value + attention.memory.bias)

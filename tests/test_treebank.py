@@ -260,11 +260,11 @@ def test_the_peer_hangs_each_word_on_its_neighbour_by_its_most_frequent_relation
 ) -> None:
     peer = branching.build(branching.Settings(direction=direction), 1)
     peer.fit(SENTENCES, TREES)
-    found, relations = tree(peer.parse(["Elma", ".", "Ali"]))
+    found, relations = tree(peer.convert(["Elma", ".", "Ali"]))
     assert found == heads
     assert relations == [name if head else "root" for name, head in zip(["dobj", "p", "nsubj"], heads, strict=True)]
-    assert tree(peer.parse(["Veli", "Veli", "Veli"]))[1][1] == "dobj", "the most frequent of all"
-    assert tree(peer.parse(["Veli"])) == ([0], ["root"])
+    assert tree(peer.convert(["Veli", "Veli", "Veli"]))[1][1] == "dobj", "the most frequent of all"
+    assert tree(peer.convert(["Veli"])) == ([0], ["root"])
 
 
 def test_the_peers_files_give_it_back() -> None:
@@ -272,4 +272,4 @@ def test_the_peers_files_give_it_back() -> None:
     peer.fit(SENTENCES, TREES)
     again.restore(peer.dump())
     assert again.dump() == peer.dump() and again.count() == peer.count() == 3 + 2
-    assert again.parse(["elma", "Ali"]) == peer.parse(["elma", "Ali"])
+    assert again.convert(["elma", "Ali"]) == peer.convert(["elma", "Ali"])

@@ -48,7 +48,7 @@ class Branching(Peer):
         self.default = _most_frequent(sum(seen.values(), Counter()) or roots)
         self.relations = {word: _most_frequent(counts) for word, counts in sorted(seen.items())}
 
-    def parse(self, words: list[str]) -> list[str]:
+    def convert(self, words: list[str]) -> list[str]:
         """Write the tree of ``words`` as symbols; a word that training has not seen has the most frequent relation."""
         opens = [OPEN + self.relations.get(word.lower(), self.default) for word in words]
         if self.settings.direction == "left":

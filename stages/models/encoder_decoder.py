@@ -1,4 +1,4 @@
-"""Recurrent encoder-decoder, with attention or without (Sutskever et al. 2014; Bahdanau et al. 2015; Luong et al. 2015).
+"""Recurrent encoder-decoder, with attention or without (Sutskever 2014; Bahdanau et al. 2015; Luong et al. 2015).
 
 An encoder reads the source; a decoder predicts the target a symbol at a time. Without attention all that the decoder
 knows of the source is its first state, one vector of fixed size. With it, each step weighs the encoder's outputs m_s by
@@ -37,8 +37,8 @@ CELLS: dict[str, Callable[..., nn.RNNBase]] = {
     "lstm": nn.LSTM,
 }
 
-# What a decoder keeps between steps, rows first: (h,), for the LSTM (h, c), each (batch, layers, hidden); and with input
-# feeding the last output, (batch, hidden).
+# What a decoder keeps between steps, rows first: (h,), for the LSTM (h, c), each (batch, layers, hidden); and, with
+# input feeding, the last output (batch, hidden).
 State = tuple[Tensor, ...]
 
 
@@ -88,9 +88,9 @@ class Settings:
 class Memory:
     """The encoded source, for the decoder to look at.
 
-    ``values`` (batch, source_time, memory_size), ``keys`` (batch, source_time, any) their part of the energies, ``mask``
-    (batch, source_time) bool, True at real steps. ``places`` (batch, steps) int64 are where a pointer points to at the
-    steps to be decoded.
+    ``values`` (batch, source_time, memory_size), ``keys`` (batch, source_time, any) their part of the energies,
+    ``mask`` (batch, source_time) bool, True at real steps. ``places`` (batch, steps) int64 are where a pointer points to
+    at the steps to be decoded.
     """
 
     values: Tensor
@@ -169,15 +169,15 @@ class EncoderDecoder(nn.Module):
         if not self.settings.input_feeding:
             return self._decode(target, state, memory)
         outputs, weights = [], []
-        *state_, fed = state
+        cells, fed = state[:-1], state[-1]
         for step in range(target.shape[1]):
             at = memory if memory.places is None else memory.point(memory.places[:, step : step + 1])
-            fed_input = torch.cat([target[:, step], fed], dim=1)[:, None]
-            output, state_, weight = self._decode(fed_input, tuple(state_), at)
+            output, cells, weight = self._decode(torch.cat([target[:, step], fed], dim=1)[:, None], cells, at)
+            assert weight is not None, "Settings refuse input feeding without attention"
             fed = output[:, 0]
             outputs.append(output)
             weights.append(weight)
-        return torch.cat(outputs, dim=1), (*state_, fed), torch.cat(weights, dim=1)
+        return torch.cat(outputs, dim=1), (*cells, fed), torch.cat(weights, dim=1)
 
     def _decode(self, inputs: Tensor, state: State, memory: Memory) -> tuple[Tensor, State, Tensor | None]:
         before = tuple(part.transpose(0, 1).contiguous() for part in state)
@@ -260,7 +260,7 @@ def _attention(settings: Settings) -> Attention | None:
 
 
 def _join_directions(last: Tensor, layers: int) -> Tensor:
-    """(layers x directions, batch, hidden), forward before backward a layer, to (batch, layers, directions x hidden)."""
+    """(layers x directions, batch, hidden), forward first in a layer, to (batch, layers, directions x hidden)."""
     _, batch, hidden = last.shape
     return last.view(layers, -1, batch, hidden).permute(2, 0, 1, 3).reshape(batch, layers, -1)
 

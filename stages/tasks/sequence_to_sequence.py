@@ -75,7 +75,7 @@ class Settings:
 
 
 def divide(part: str | Symbols, unit: str, field: str) -> Symbols:
-    """Divide a text into symbols, or take the list of an example; raises InputError where it is the other of the two."""
+    """Divide a text into symbols, or take an example's list; raises InputError where it is the other of the two."""
     if isinstance(part, list) != (unit == "symbol"):
         have, unit_for = ("a list", "symbol") if isinstance(part, list) else ("a text", "word or character")
         raise InputError(f"an example's {field} is {have}; task.{field}_unit should be {unit_for}, but is {unit}")
@@ -142,8 +142,8 @@ class Brackets:
 
     A tree is one bracket that holds others; each bracket reads just one word itself, by the symbol WORD, and all words
     are read. ``words`` (rows,) is how many there are, ``read`` (rows,) how many are read; ``stack`` (rows, depth) bool
-    has True where an open bracket has read its word, and ``depth`` (rows,) counts the open ones. ``begun`` (rows,) bool.
-    An open bracket without its word needs one of those to come: so a bracket may open where more words are to come than
+    has True where an open bracket has read its word, ``depth`` (rows,) counts the open ones, and ``begun`` (rows,) bool
+    is True once one was. An open bracket without its word needs one of those to come: so a bracket may open where more words are to come than
     wait for one, a word is read by the innermost bracket if it has none, and a bracket closes once it has its word,
     the outermost only when all are read. So a tree over n words has at most n brackets, and each way leads to one.
     """
@@ -180,7 +180,7 @@ class Brackets:
         )
 
     def read_on(self, kinds: Tensor) -> Brackets:
-        """Give the state after symbols of ``kinds`` (rows,), each its place in KINDS; what is no kind changes nothing."""
+        """Give the state after ``kinds`` (rows,) of symbols, places in KINDS; what is none of them changes nothing."""
         opens, reads, closes = (kinds == kind for kind in range(3))
         places = torch.arange(self.stack.shape[1], device=kinds.device)
         depth = self.depth + opens.long() - closes.long()
@@ -292,7 +292,7 @@ class SequenceToSequence(Conversion):
         self.register_buffer("kinds", kinds, persistent=False)
 
     def size(self, example: Example) -> int:
-        """Count the decoder's steps: padding costs most there, as the encoder skips it. Without a target, the source's."""
+        """Count the decoder's steps, as padding costs most there; without a target, the source's."""
         return len(self.target(example)) + 1 if "target" in example else len(self.source(example))
 
     def collate(self, examples: list[Example]) -> Batch:
@@ -494,14 +494,12 @@ class PeerSequenceToSequence(Conversion):
 
     def convert(self, batch: Any) -> list[str | Symbols]:
         """Give the peer's target of each source."""
-        return [self.join(target) for target in self.model.convert([self.source(e) for e in batch["examples"]])]
+        return [self.join(target) for target in map(self.model.convert, map(self.source, batch["examples"]))]
 
     def loss(self, batch: Any) -> tuple[Tensor, int]:
         """Give the share of examples whose target is missed, as a peer has no probabilities."""
         examples = batch["examples"]
-        missed = sum(
-            said != example["target"] for said, example in zip(self.convert(batch), examples, strict=True)
-        )
+        missed = sum(said != example["target"] for said, example in zip(self.convert(batch), examples, strict=True))
         return torch.tensor(missed / len(examples)), len(examples)
 
 

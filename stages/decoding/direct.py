@@ -1,0 +1,16 @@
+"""No search: a peer gives its one answer."""
+
+from typing import Any
+
+from stages.core.params import settings
+from stages.core.task import Batch
+
+
+@settings
+class Settings:
+    """Nothing to set."""
+
+
+def decode(task: Any, batch: Batch, settings: Settings) -> list[dict[str, Any]]:
+    """Give "prediction" for each example: what ``task.convert(batch)`` says."""
+    return [{"prediction": prediction} for prediction in task.convert(batch)]

@@ -291,19 +291,15 @@ def test_scheduled_sampling_reads_what_the_decoder_puts_out_itself() -> None:
 # Trees.
 
 SETTINGS = {"source_unit": "symbol", "target_unit": "symbol", "grammar": "brackets"}
+BRACKETS = {
+    "Ali geldi .": "(root (nsubj • ) • (p • ) )",
+    "Ali elma yedi": "(root (nsubj • ) (dobj • ) • )",
+    "Geldi": "(root • )",
+    "büyük elma geldi .": "(root (nsubj (amod • ) • ) • (p • ) )",
+}
 TREES: list[Example] = [
-    {"id": "1", "source": ["Ali", "geldi", "."], "target": ["(root", "(nsubj", "•", ")", "•", "(p", "•", ")", ")"]},
-    {
-        "id": "2",
-        "source": ["Ali", "elma", "yedi"],
-        "target": ["(root", "(nsubj", "•", ")", "(dobj", "•", ")", "•", ")"],
-    },
-    {"id": "3", "source": ["Geldi"], "target": ["(root", "•", ")"]},
-    {
-        "id": "4",
-        "source": ["büyük", "elma", "geldi", "."],
-        "target": ["(root", "(nsubj", "(amod", "•", ")", "•", ")", "•", "(p", "•", ")", ")"],
-    },
+    {"id": str(number), "source": source.split(), "target": target.split()}
+    for number, (source, target) in enumerate(BRACKETS.items(), start=1)
 ]
 
 

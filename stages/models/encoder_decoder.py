@@ -89,8 +89,8 @@ class Memory:
     """The encoded source, for the decoder to look at.
 
     ``values`` (batch, source_time, memory_size), ``keys`` (batch, source_time, any) their part of the energies,
-    ``mask`` (batch, source_time) bool, True at real steps. ``places`` (batch, steps) int64 are where a pointer points to
-    at the steps to be decoded.
+    ``mask`` (batch, source_time) bool, True at real steps. ``places`` (batch, steps) int64 are where a pointer points
+    to at the steps to be decoded.
     """
 
     values: Tensor

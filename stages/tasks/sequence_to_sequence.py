@@ -143,9 +143,11 @@ class Brackets:
     A tree is one bracket that holds others; each bracket reads just one word itself, by the symbol WORD, and all words
     are read. ``words`` (rows,) is how many there are, ``read`` (rows,) how many are read; ``stack`` (rows, depth) bool
     has True where an open bracket has read its word, ``depth`` (rows,) counts the open ones, and ``begun`` (rows,) bool
-    is True once one was. An open bracket without its word needs one of those to come: so a bracket may open where more words are to come than
-    wait for one, a word is read by the innermost bracket if it has none, and a bracket closes once it has its word,
-    the outermost only when all are read. So a tree over n words has at most n brackets, and each way leads to one.
+    is True once one was opened.
+
+    An open bracket without its word waits for one of those to come. So a bracket may open where more words are to come
+    than are waited for, a word is read by the innermost bracket if it has none, and a bracket closes once it has its
+    word, the outermost only when all are read. A tree over n words thus has n brackets, and every way leads to one.
     """
 
     words: Tensor

@@ -7,7 +7,7 @@ to training that stages/datasets/messages.py gives its examples. Of equally near
 
 import json
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from typing import NamedTuple
 
 import numpy as np
@@ -35,9 +35,9 @@ class Match(NamedTuple):
 class TranslationMemory(Peer):
     """Keeps the training examples, and finds the nearest one exactly.
 
-    Two sides that share k words (one that stands twice in both counts twice) are at least (words of the longer side)
-    - k apart. An inverted index counts k for all examples at once, and so bounds every match; examples are compared
-    from the highest bound on, until none can be nearer.
+    Where an example holds k words of a source, the two are at least (words of the longer side) - k apart. An inverted
+    index counts k for all examples at once, and so bounds every match; examples are compared from the highest bound on,
+    until none can be nearer.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class TranslationMemory(Peer):
         self.targets: list[list[str]] = []
         self.forms: list[list[str]] = []
         self.lengths = np.zeros(0, dtype=np.int64)
-        self.holders: dict[tuple[str, int], np.ndarray] = {}  # of a word's nth place in a side: where it has as many
+        self.holders: dict[str, np.ndarray] = {}  # of a word the examples that hold it
 
     def fit(self, inputs: list[list[str]], targets: list[list[str]]) -> None:
         """Keep ``inputs`` (the words of each source) and ``targets`` (their translations as symbols)."""
@@ -54,9 +54,9 @@ class TranslationMemory(Peer):
         self.sources, self.targets = [source for source, _ in pairs], [target for _, target in pairs]
         self.forms = [normal_form(source) for source in self.sources]
         self.lengths = np.array([len(form) for form in self.forms], dtype=np.int64)
-        holders: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
+        holders: defaultdict[str, list[int]] = defaultdict(list)
         for index, form in enumerate(self.forms):
-            for word in _numbered(form):
+            for word in dict.fromkeys(form):
                 holders[word].append(index)
         self.holders = {word: np.array(indices) for word, indices in holders.items()}
 
@@ -74,7 +74,7 @@ class TranslationMemory(Peer):
 
     def _nearest(self, form: list[str]) -> tuple[int, float]:
         shared = np.zeros(len(self.forms), dtype=np.int64)
-        for word in _numbered(form):
+        for word in form:
             shared[self.holders.get(word, [])] += 1
         bounds = shared / np.maximum(self.lengths, len(form)).clip(min=1)
         place, best = 0, 0.0
@@ -111,13 +111,3 @@ def normal_form(words: list[str]) -> list[str]:
     """Give lower-cased words with every number as 0 and without punctuation: what sources are compared by."""
     found = re.findall(r"[^\W\d_]+|\d+", " ".join(words).lower())
     return ["0" if word.isdigit() else word for word in found]
-
-
-def _numbered(form: list[str]) -> list[tuple[str, int]]:
-    """Give each word with how often it stood before."""
-    seen: Counter[str] = Counter()
-    numbered = []
-    for word in form:
-        numbered.append((word, seen[word]))
-        seen[word] += 1
-    return numbered

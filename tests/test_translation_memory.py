@@ -50,11 +50,11 @@ def test_case_punctuation_and_which_number_make_no_difference() -> None:
 
 
 def test_of_equally_near_sources_the_first_in_training_wins() -> None:
-    assert fitted(PAIRS).parse(["Move", "the", "file"]) == list("打开文件")
+    assert fitted(PAIRS).convert(["Move", "the", "file"]) == list("打开文件")
     turned = dict(reversed(PAIRS.items()))
-    assert fitted(turned).parse(["Move", "the", "file"]) == list("关闭文件")
+    assert fitted(turned).convert(["Move", "the", "file"]) == list("关闭文件")
     # Also where the other shares more words with it, and so is compared before.
-    assert fitted({"a b x y": "一", "a b d c": "二"}).parse(["a", "b", "c", "d"]) == ["一"]
+    assert fitted({"a b x y": "一", "a b d c": "二"}).convert(["a", "b", "c", "d"]) == ["一"]
 
 
 @pytest.mark.parametrize("source", [["Quit"], ["…"], []])
@@ -93,4 +93,4 @@ def test_its_files_give_it_back() -> None:
 
 def test_peers_of_sequences_have_the_same_methods() -> None:
     shared = {name for name in vars(branching.Branching) if not name.startswith("_")}
-    assert {"fit", "parse"} < shared <= set(vars(TranslationMemory))
+    assert {"fit", "convert"} < shared <= set(vars(TranslationMemory))

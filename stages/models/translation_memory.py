@@ -65,7 +65,7 @@ class TranslationMemory(Peer):
         found = [self._nearest(normal_form(words)) for words in inputs]
         return [Match(self.targets[index], similarity, self.sources[index]) for index, similarity in found]
 
-    def parse(self, words: list[str]) -> list[str]:
+    def convert(self, words: list[str]) -> list[str]:
         """Give the target of the example nearest to ``words`` as symbols, under the name that peers of sequences share.
 
         For many sources and for their similarities there is ``translate``.

@@ -57,14 +57,12 @@ def stream(task: Task, given: str) -> Iterator[str]:
 
     Raises InputError where the task or its model needs the whole input first.
     """
-    if not hasattr(task, "stream"):
-        raise InputError("--stream is for models of speech; this one reads its input as a whole")
-    decoder, _ = roles.load_part("decoder", {"name": "best_path"}, "decoder")
+    hear = task.stream(PIECE)
     with torch.inference_mode():
         for example in read(task, given):
             lead = f"{example['id']}\t"
-            for heard in decoder.decode_stream(task, example, PIECE):
-                yield lead + "".join(symbol + task.separator for symbol in heard)
+            for heard in hear(example):
+                yield lead + heard
                 lead = ""
             yield "\n"
 

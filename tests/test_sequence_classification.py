@@ -431,6 +431,13 @@ def test_epochs_of_pretraining_are_not_averaged(tmp_path: Path) -> None:
     assert len(average.kept) == 1
 
 
+def test_a_pretraining_killed_after_its_last_epoch_is_over(tmp_path: Path) -> None:
+    for _ in range(2):
+        task = build_pretrained()
+        trainer.fit(task, [*LABELLED, *UNLABELLED], LABELLED, plan(average=2), 7, tmp_path, "test")
+        assert not task.pretrains
+
+
 @pytest.mark.parametrize("epoch", [1, 2, 3])
 def test_a_killed_pretraining_goes_on_to_the_same_bits(tmp_path: Path, kill: Callable[..., None], epoch: int) -> None:
     def fit(folder: Path, killed_in: int | None = None) -> dict[str, Tensor]:

@@ -114,9 +114,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(
     assert curves[0] == curves[1]
 
 
-def fit_noting(
-    folder: Path, epochs: int, noted: list[dict[str, torch.Tensor]], **values: Any
-) -> dict[str, torch.Tensor]:
+def fit_noting(folder: Path, epochs: int, noted: list[Weights], **values: Any) -> Weights:
     """Train; gives the weights at the end, and appends to ``noted`` those at the end of each epoch."""
     task = slots_task()
     task.end_epoch = lambda: noted.append({name: value.clone() for name, value in task.named_parameters()})  # type: ignore[method-assign]
@@ -133,6 +131,14 @@ def test_weights_of_the_last_epochs_are_averaged(tmp_path: Path) -> None:
     for name, value in averaged.items():
         torch.testing.assert_close(value, (noted[2][name] + noted[3][name] + noted[4][name]) / 3)
         assert not torch.equal(value, noted[4][name])
+
+
+@pytest.mark.parametrize("average", [1, 2])
+def test_a_training_killed_after_its_last_epoch_has_no_more_to_learn(tmp_path: Path, average: int) -> None:
+    noted: list[Weights] = []
+    first, again = (fit_noting(tmp_path, 3, noted, average=average) for _ in range(2))
+    assert len(noted) == 3
+    assert all(torch.equal(value, again[name]) for name, value in first.items())
 
 
 def test_where_patience_ends_a_training_its_last_epochs_are_averaged(

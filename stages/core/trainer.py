@@ -330,7 +330,6 @@ def fit(
     )
     data, fitting = EpochBatches(task, train, validation, plan, seed), Fitting(task, plan)
     trainer.fit(fitting, datamodule=data, ckpt_path=str(last) if last.exists() else None, weights_only=False)
-    task.current_epoch = epochs.epochs - 1  # a training that was killed after its last epoch had none left to begin
     task.cpu().eval()
     if plan.average == 1:
         fitting.load_state_dict(torch.load(best.best_model_path, weights_only=False, map_location="cpu")["state_dict"])

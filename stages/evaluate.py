@@ -15,7 +15,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import pandas as pd
 import torch
 
 from stages.core import artifact, dataset, errors, files, params, roles
@@ -25,7 +24,6 @@ from stages.core.task import Task
 
 CHECKPOINTS, PREDICTIONS = Path("data/checkpoints"), Path("data/predictions")
 METRICS, CURVES = Path("data/metrics"), Path("data/curves")
-TRACED = 8  # steps
 BATCH = 64  # fixed, so that a batch's rounding is the same everywhere
 
 
@@ -42,13 +40,6 @@ def predict(task: Task, examples: list[Example], decoder: ModuleType, settings: 
     return [records[index] for index in range(len(examples))]
 
 
-def trace_one(task: Task, examples: list[Example]) -> dict[str, Any] | None:
-    """Trace the first example of at least ``TRACED`` steps, or the longest; None where the task has no trace."""
-    long = [example for example in examples if task.size(example) >= TRACED]
-    with torch.inference_mode():
-        return task.trace(long[0] if long else max(examples, key=task.size))
-
-
 def summarise(scores: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
     """Turn {"seed_1": {metric: figure}} into {metric: {"mean", "std", "seed_1"}}; one seed has a deviation of 0."""
     summary = {}
@@ -59,6 +50,16 @@ def summarise(scores: dict[str, dict[str, float]]) -> dict[str, dict[str, float]
     return summary
 
 
+def join_curves(curves: dict[str, str]) -> str:
+    """Join the seeds' learning curves (CSV: epoch, then a column a score), the seed as a second column."""
+    lines: list[str] = []
+    for seed, curve in curves.items():
+        header, *rows = [line.split(",", 1) for line in curve.splitlines()]
+        lines += [] if lines else [f"{header[0]},seed,{header[1]}\n"]
+        lines += [f"{epoch},{seed},{scores}\n" for epoch, scores in rows]
+    return "".join(lines)
+
+
 def evaluate(name: str, experiment: Experiment) -> None:
     """Predict and score every seed; the outputs appear when all are done."""
     where = f"experiments.{name}"
@@ -67,7 +68,8 @@ def evaluate(name: str, experiment: Experiment) -> None:
     data = Path("data/prepared") / experiment.dataset
     examples, arrays = dataset.read_split(data, "test"), dataset.read_arrays(data)
     scores: dict[str, dict[str, float]] = {}
-    curves, parameters, of_model = [], 0, 0
+    curves: dict[str, str] = {}
+    parameters = of_model = 0
     with files.whole_folder(PREDICTIONS / name) as out:
         for seed in experiment.seeds:
             folder = CHECKPOINTS / name / f"seed_{seed}"
@@ -78,14 +80,15 @@ def evaluate(name: str, experiment: Experiment) -> None:
             records = predict(task, examples, decoder, decoder_settings)
             scores[f"seed_{seed}"] = metric.score(records, metric_settings)
             files.write_jsonl(out / f"seed_{seed}.jsonl", records)
-            if len(scores) == 1 and (trace := trace_one(task, examples)):
-                files.write_json(out / "trace.json", trace)
-            curve = pd.read_csv(folder / "learning_curve.csv")
-            curve.insert(1, "seed", f"seed_{seed}")
-            curves.append(curve)
+            if len(scores) == 1:
+                with torch.inference_mode():
+                    trace = task.trace(task.most_telling(examples))
+                if trace:
+                    files.write_json(out / "trace.json", trace)
+            curves[f"seed_{seed}"] = files.read_text(folder / "learning_curve.csv")
             figures = "  ".join(f"{metric} {value:.2f}" for metric, value in scores[f"seed_{seed}"].items())
             print(f"{name}  seed {seed}  {figures}", flush=True)
-    files.write_text(CURVES / f"{name}.csv", pd.concat(curves).to_csv(index=False, lineterminator="\n"))
+    files.write_text(CURVES / f"{name}.csv", join_curves(curves))
     counts = {"parameters": parameters, "model_parameters": of_model}
     files.write_json(METRICS / f"{name}.json", {**summarise(scores), **counts})
 

@@ -25,11 +25,14 @@ PIECE = 0.5  # seconds of a stream
 def find_model(name: str) -> tuple[Path, dict[str, Any] | None]:
     """Give the folder of the model that ``name`` names, and the decoder that params.yaml gives it (none for a folder).
 
-    Raises InputError where there is no such experiment.
+    Raises InputError where there is neither such an experiment nor a model in such a folder.
     """
     if (Path(name) / "model.safetensors").is_file():
         return Path(name), None
-    experiment = params.choose(name, params.load().experiments, "experiment")
+    experiments = params.load().experiments
+    if name not in experiments and Path(name).is_dir():
+        raise InputError(f"the folder {name} holds no model: model.safetensors, config.json and vocabulary.json")
+    experiment = params.choose(name, experiments, "experiment")
     return Path("data/checkpoints") / name / f"seed_{experiment.seeds[0]}", experiment.decoder
 
 
@@ -57,23 +60,21 @@ def stream(task: Task, given: str) -> Iterator[str]:
 
     Raises InputError where the task or its model needs the whole input first.
     """
-    if not hasattr(task, "stream"):
-        raise InputError("--stream is for models of speech; this one reads its input as a whole")
-    decoder, _ = roles.load_part("decoder", {"name": "best_path"}, "decoder")
+    hear = task.stream(PIECE)
     with torch.inference_mode():
         for example in read(task, given):
             lead = f"{example['id']}\t"
-            for heard in decoder.decode_stream(task, example, PIECE):
-                yield lead + "".join(symbol + task.separator for symbol in heard)
+            for heard in hear(example):
+                yield lead + heard
                 lead = ""
             yield "\n"
 
 
 def main() -> None:
     """Parse the command line and predict."""
-    parser = argparse.ArgumentParser(description="Use a trained model.")
-    parser.add_argument("experiment", help="a key of experiments in params.yaml, or a folder with a model")
-    parser.add_argument("input", nargs="?", default="-", help="a file, or - for standard input")
+    parser = argparse.ArgumentParser("python -m stages.predict", description=str(__doc__).partition("\n\n")[2])
+    parser.add_argument("experiment", metavar="EXPERIMENT", help="a key of experiments in params.yaml, or a folder")
+    parser.add_argument("input", metavar="INPUT", nargs="?", default="-", help="a file, or - for standard input")
     parser.add_argument("--stream", action="store_true", help="show speech as it is heard (networks of one direction)")
     arguments = parser.parse_intermixed_args()  # --stream may stand before the input
     torch.set_num_threads(1)

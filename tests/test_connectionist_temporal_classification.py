@@ -18,8 +18,9 @@ from stages.core import artifact, trainer
 from stages.core.batch import pad_indices
 from stages.core.errors import InputError
 from stages.core.params import read_settings
-from stages.core.task import Task, Training, build_optimizer
-from stages.decoding import best_path
+from stages.core.task import Task, Training
+from stages.core.trainer import build_optimizer
+from stages.decoding import best_path, prefix_beam_search
 from stages.models import convolutional_gru, elman, feedforward, gru, lstm, transformer
 from stages.tasks import connectionist_temporal_classification as ctc
 
@@ -76,7 +77,7 @@ def learn(task: Task, examples: list[dict], updates: int) -> None:
         task.loss(task.collate(examples))[0].backward()
         optimizer.step()
         if update % 10 == 9:
-            task.on_train_epoch_end()
+            task.end_epoch()
     task.eval()
 
 
@@ -199,10 +200,6 @@ def test_an_unsure_step_lowers_the_confidence_of_its_symbol_alone() -> None:
     scores[3:] = torch.tensor([0.04, 0.01, 0.55, 0.4]).log()
     first, second = ctc.confidence(scores.double(), [1, 2]).tolist()
     assert first > 0.95 and 0.4 < second < 0.8
-
-
-def test_nothing_heard_has_no_times() -> None:
-    assert speech_task().locate(certain([0, 0]), []) == []
 
 
 # Training.
@@ -339,7 +336,7 @@ def test_centred_utterances_are_heard_alike_in_any_room() -> None:
         scores = [task.log_probabilities(task.collate([example])) for example in (quiet, loud)]
         assert torch.allclose(*scores, atol=1e-5) == centre
     with pytest.raises(InputError, match=r"takes off each utterance's mean .* needs the utterance as a whole"):
-        list(speech_task("lstm", centre=True).stream(quiet, 0.1))
+        speech_task("lstm", centre=True).stream(0.1)
 
 
 @pytest.mark.parametrize("factor", [0.8, 1.0, 1.25])
@@ -437,25 +434,50 @@ def test_a_stream_hears_what_the_whole_utterance_says(model: str, seconds: float
     example = example_of(101)
     with torch.inference_mode():
         (whole,) = best_path.decode(task, task.collate([example]), best_path.Settings())
-        pieces = list(best_path.decode_stream(task, example, seconds))
-    assert [symbol for heard in pieces for symbol in heard] == whole["prediction"]
+        pieces = list(task.stream(seconds)(example))
+    assert "".join(pieces) == "".join(f"{symbol} " for symbol in whole["prediction"])
     assert len(whole["prediction"]) >= 3 and len(pieces) == -(-51 // max(1, round(seconds / 0.02)))
 
 
 @pytest.mark.parametrize("model", ["bidirectional lstm", "transformer", "feedforward", "convolutional gru"])
 def test_a_model_without_a_state_to_go_on_from_decodes_no_stream(model: str) -> None:
     with pytest.raises(InputError, match="only recurrent networks of one direction"):
-        list(best_path.decode_stream(speech_task(model), example_of(20), 0.1))
+        speech_task(model).stream(0.1)
+
+
+def test_the_best_path_merges_repeats_and_then_drops_nulls() -> None:
+    assert speech_task().best_path(certain([0, 1, 1, 0, 1, 2, 2, 0])) == [1, 1, 2]
 
 
 def test_a_symbol_across_two_pieces_of_a_stream_is_heard_once() -> None:
-    class Task:
-        symbols = ctc.Vocabulary(["<null>", "a", "b"])
+    task = speech_task()
+    assert task.best_path(certain([1, 2]), last=1) == [2]
+    assert task.best_path(certain([1, 2]), last=2) == task.best_path(certain([1, 2])) == [1, 2]
 
-        def stream(self, example: Any, seconds: float) -> list[Tensor]:
-            return [certain([0, 1], 3), certain([1, 2], 3), certain([0, 2], 3)]
 
-    assert list(best_path.decode_stream(Task(), {}, 1.0)) == [["a"], ["b"], ["b"]]
+def test_all_that_tell_of_a_transcript_tell_the_same() -> None:
+    task = speech_task(stack=2).eval()
+    with torch.no_grad():
+        task.head.weight *= 50
+    example = example_of(61)
+    with torch.inference_mode():
+        (by_path,) = best_path.decode(task, task.collate([example]), best_path.Settings())
+        (by_beam,) = prefix_beam_search.decode(task, task.collate([example]), prefix_beam_search.Settings(beam=1))
+        trace = task.trace(example)
+    assert by_beam["prediction"] == by_path["prediction"] == trace["prediction"] and len(trace["prediction"]) >= 3
+    assert by_beam["times"] == by_path["times"] == trace["times"] and by_beam["confidence"] == by_path["confidence"]
+
+
+def test_nothing_heard_has_no_times() -> None:
+    task = speech_task()
+    assert task.transcribe(certain([0, 0]), []) == {"prediction": [], "times": [], "confidence": []}
+
+
+def test_the_utterance_that_tells_most_says_a_symbol_twice_in_a_row() -> None:
+    task = speech_task(stack=1)
+    plain, twice, more = joined(task, 0, 1, 2, 0), joined(task, 1, 4), joined(task, 0, 2, 5)
+    assert task.most_telling([singles()[0], plain, twice, more]) is more
+    assert task.most_telling([singles()[0], plain]) == singles()[0]  # the first of some steps, as elsewhere
 
 
 @pytest.mark.parametrize("array", [np.zeros((0, 13)), np.zeros((4, 12)), np.zeros(13), np.full((4, 13), np.nan)])

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from stages.core.errors import InputError
-from stages.core.task import Training, build_optimizer
+from stages.core.task import Training
+from stages.core.trainer import build_optimizer
 from stages.decoding import viterbi
 from stages.models import jordan, lstm
 from stages.tasks import sequence_labelling

@@ -17,7 +17,6 @@ from stages.core.batch import Padded
 from stages.core.errors import InputError
 from stages.core.params import read_settings
 from stages.core.vocabulary import Vocabulary
-from stages.decoding.best_path import collapse
 from stages.decoding.prefix_beam_search import (
     Automaton,
     LanguageModel,
@@ -32,6 +31,7 @@ from stages.decoding.prefix_beam_search import (
     search,
     spell,
 )
+from stages.tasks.connectionist_temporal_classification import collapse
 
 EXACT: dict[str, Any] = {"beam": 2000, "n_best": 2000, "token_threshold": None, "beam_threshold": None}
 
@@ -357,14 +357,14 @@ class Told:
         table, lengths = padded(utterances, value=0.0)
         self.table = torch.tensor(table, dtype=torch.float32)
         self.batch = {"steps": Padded(torch.zeros(table.shape[:2]), torch.tensor(lengths))}
-        self.located: list[tuple[int, list[int]]] = []
+        self.transcribed: list[tuple[int, list[int]]] = []
 
     def log_probabilities(self, batch: Any) -> Tensor:
         return self.table
 
-    def locate(self, log_probabilities: Any, symbols: list[int]) -> list[tuple[float, float, float]]:
-        self.located.append((len(log_probabilities), symbols))
-        return [(0.075 * place, 0.075 * (place + 1), 0.5) for place in range(len(symbols))]
+    def transcribe(self, log_probabilities: Any, symbols: list[int]) -> dict[str, Any]:
+        self.transcribed.append((len(log_probabilities), symbols))
+        return {"prediction": self.symbols.decode(symbols)}
 
     def transcripts(self) -> list[list[int]]:
         return [[1, 2], [1, 2, 2]] * 10
@@ -374,20 +374,13 @@ def told() -> Told:
     return Told([np.log([[0.6, 0.4, 1e-9]] * 2), np.log([[0.02, 0.96, 0.02], [0.02, 0.02, 0.96], [0.9, 0.05, 0.05]])])
 
 
-def test_a_record_has_transcript_times_confidence_and_n_best() -> None:
+def test_a_record_has_the_tasks_account_of_the_best_transcript_and_n_best() -> None:
     task = told()
     first, second = decode(task, task.batch, Settings(n_best=2))
     assert first["prediction"] == ["好"] and second["prediction"] == ["好", "棒"]
-    assert task.located == [(2, [1]), (3, [1, 2])], "an utterance is located in its own steps, without padding"
-    assert second["times"] == [[0.0, 0.075], [0.075, 0.15]] and second["confidence"] == [0.5, 0.5]
+    assert task.transcribed == [(2, [1]), (3, [1, 2])], "an utterance is read in its own steps, without padding"
     assert [best["symbols"] for best in first["n_best"]] == [["好"], []]
     assert first["n_best"][0] == {"symbols": ["好"], "log_probability": pytest.approx(math.log(0.64), abs=1e-5)}
-
-
-def test_nothing_heard_has_no_times() -> None:
-    task = Told([np.log([[0.98, 0.01, 0.01]])])
-    (record,) = decode(task, task.batch, Settings())
-    assert record["prediction"] == [] and record["times"] == [] and record["confidence"] == []
 
 
 def test_the_log_probability_is_that_of_sound_alone_and_the_score_decides() -> None:

@@ -396,14 +396,14 @@ def test_epochs_of_pretraining_are_never_the_best_and_try_no_patience(tmp_path: 
 def test_classification_starts_with_an_optimizer_of_its_own(tmp_path: Path) -> None:
     task = build_pretrained()
     rates: list[tuple[int, float, int]] = []
-    plain = task.on_before_optimizer_step
+    plain = task.prepare_update
 
-    def note(optimizer: torch.optim.Optimizer) -> None:
+    def note(optimizer: torch.optim.Optimizer, epochs: float) -> None:
+        plain(optimizer, epochs)
         states = [int(state["step"]) for state in optimizer.state.values()]
         rates.append((task.current_epoch, optimizer.param_groups[0]["lr"], max(states, default=0)))
-        plain(optimizer)
 
-    task.on_before_optimizer_step = note  # type: ignore[method-assign]
+    task.prepare_update = note  # type: ignore[method-assign]
     linear = plan(schedule="linear", learning_rate=0.08)
     trainer.fit(task, [*LABELLED, *UNLABELLED], LABELLED, linear, 7, tmp_path, "test")
     assert rates == [
@@ -417,6 +417,25 @@ def test_classification_starts_with_an_optimizer_of_its_own(tmp_path: Path) -> N
 def test_some_epochs_are_left_after_pretraining(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"training\.epochs is 2.*at least 3"):
         trainer.fit(build_pretrained(), [*LABELLED, *UNLABELLED], LABELLED, plan(epochs=2), 7, tmp_path, "test")
+    with pytest.raises(InputError, match=r"epochs is 4.*at least 5, so that training\.average \(3\) are left"):
+        trainer.fit(build_pretrained(), [*LABELLED, *UNLABELLED], LABELLED, plan(average=3), 7, tmp_path, "test")
+
+
+def test_epochs_of_pretraining_are_not_averaged(tmp_path: Path) -> None:
+    task = build_pretrained()
+    average = trainer.Average(task, 2)
+    task.prepare_training(plan(average=2), LABELLED, LABELLED)
+    for epoch in range(3):
+        task.current_epoch = epoch
+        average.on_train_epoch_end(None, None)  # type: ignore[arg-type]
+    assert len(average.kept) == 1
+
+
+def test_a_pretraining_killed_after_its_last_epoch_is_over(tmp_path: Path) -> None:
+    for _ in range(2):
+        task = build_pretrained()
+        trainer.fit(task, [*LABELLED, *UNLABELLED], LABELLED, plan(average=2), 7, tmp_path, "test")
+        assert not task.pretrains
 
 
 @pytest.mark.parametrize("epoch", [1, 2, 3])

@@ -1,16 +1,17 @@
-"""What every task shares: the optimizer, the steps, the check that the loss stays finite."""
+"""What every task shares: what it says about its data, its loss and its scores, and how it is trained.
+
+Nothing here needs Lightning: to load and use a trained task is quick.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, TextIO
 
 import numpy as np
 import pydantic
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
@@ -21,6 +22,7 @@ from stages.core.params import Seeded, read_settings, settings
 from stages.core.vocabulary import Vocabulary
 
 Batch = dict[str, Tensor | Padded]  # or, for a peer, what it reads: lists
+TRACED = 8  # steps: a shorter example shows little
 
 
 @settings
@@ -31,6 +33,9 @@ class Training(Seeded):
     ``patience`` counts epochs without improvement on validation (none: all epochs are run). The gradient is scaled
     down to the global norm ``clip_norm`` (Pascanu et al. 2013). ``bucket`` batches at a time are drawn and sorted by
     length, so that a batch holds sequences of about one length; 0 makes batches of exactly one length.
+
+    The trained weights are those of the best epoch on validation; with an ``average`` above 1, the mean of those at the
+    end of each of the last ``average`` epochs that were run, whichever was the best (Vaswani et al. 2017, section 6.1).
     """
 
     optimizer: Literal["adam", "adamw", "rmsprop"] = "adam"
@@ -44,7 +49,16 @@ class Training(Seeded):
     bucket: int = pydantic.Field(default=20, ge=0)
     epochs: int = pydantic.Field(gt=0)
     patience: int | None = pydantic.Field(default=None, gt=0)
+    average: int = pydantic.Field(default=1, gt=0)
     clip_norm: float = pydantic.Field(gt=0)
+
+    @pydantic.field_validator("average")
+    @classmethod
+    def _are_run(cls, average: int, info: pydantic.ValidationInfo) -> int:
+        epochs = info.data.get("epochs", average)  # where they are wrong themselves, that is told
+        if average > epochs:
+            raise ValueError(f"weights of the last {average} epochs cannot be averaged where epochs is {epochs}")
+        return average
 
     def rate(self, done: float) -> float:
         """Give the learning rate when the share ``done`` (0 to 1) of the training is done."""
@@ -92,11 +106,13 @@ class Peer(torch.nn.Module):
         self.restore(bytes(state.numpy()))
 
 
-class Task(pl.LightningModule):
+class Task(torch.nn.Module):
     """A kind of problem: embedding, head and loss around a model.
 
     The best epoch is the one with the lowest (``monitor_mode`` "min") or highest ("max") ``monitor`` on validation.
     ``decoder`` is the one, with its settings, that ``python -m stages.predict`` takes for a model by its folder.
+    ``current_epoch``, from 0, is the epoch of the training that goes on, and ``plan`` how that is done (none: there was
+    none); stages/core/trainer.py sets the one, ``prepare_training`` the other.
     """
 
     monitor = "validation_loss"
@@ -106,9 +122,8 @@ class Task(pl.LightningModule):
     def __init__(self, vocabularies: dict[str, Vocabulary]) -> None:
         super().__init__()
         self.vocabularies = vocabularies
+        self.current_epoch = 0
         self.plan: Training | None = None
-        self._losses: list[tuple[float, int]] = []
-        self._norms: list[float] = []
 
     # What a task says about its data.
 
@@ -145,6 +160,30 @@ class Task(pl.LightningModule):
         """Give further validation scores of the batches noted since the last call; names start with "validation_"."""
         return {}
 
+    # What a training asks of a task.
+
+    @property
+    def loss_name(self) -> str:
+        """What ``loss`` is called among the scores of the current epoch: "loss" where it is that of the task itself.
+
+        An epoch with another name trains something else first. It has no validation loss (NaN), is never the best, and
+        its weights are not averaged.
+        """
+        return "loss"
+
+    def prepare_training(self, plan: Training, train: list[Example], validation: list[Example]) -> None:
+        """Take how, and on what, the task is about to be trained; raises InputError where it cannot be."""
+        self.plan = plan
+
+    def prepare_update(self, optimizer: torch.optim.Optimizer, epochs: float) -> None:
+        """Set the learning rate for the update after so many ``epochs``."""
+        assert self.plan is not None
+        for group in optimizer.param_groups:
+            group["lr"] = self.plan.rate(epochs / self.plan.epochs)
+
+    def end_epoch(self) -> None:
+        """Take note that an epoch of training is over, its validation included."""
+
     # What a task says to a person.
 
     def read_input(self, source: Path | TextIO) -> list[Example]:
@@ -162,82 +201,17 @@ class Task(pl.LightningModule):
         """
         return None
 
-    # Lightning's hooks.
+    def most_telling(self, examples: list[Example]) -> Example:
+        """Choose the one of ``examples`` to ``trace``: the first of at least ``TRACED`` steps, or the longest."""
+        long = (example for example in examples if self.size(example) >= TRACED)
+        return next(long, None) or max(examples, key=self.size)
 
-    # Lightning does some 3 ms of its own work a step, a third of a small network's update. So a step is a group of
-    # batches, an update each, and the updates are made here.
-    automatic_optimization = False
+    def stream(self, seconds: float) -> Callable[[Example], Iterator[str]]:
+        """Give what reads an example ``seconds`` of it at a time, and yields the text that each piece adds.
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Build the optimizer."""
-        assert self.plan is not None, "set plan before fitting"
-        return build_optimizer(self, self.plan)
-
-    def prepare_update(self, optimizer: torch.optim.Optimizer, epochs: float) -> None:
-        """Set the learning rate for the update after so many ``epochs``."""
-        assert self.plan is not None
-        for group in optimizer.param_groups:
-            group["lr"] = self.plan.rate(epochs / self.plan.epochs)
-
-    def training_step(self, batches: list[Batch], index: int) -> None:
-        """Make an update for each of ``batches``, the group ``index`` of the epoch."""
-        optimizer: Any = self.optimizers()
-        for place, batch in enumerate(batches):
-            share = (index + place / len(batches)) / self.trainer.num_training_batches
-            self.prepare_update(self.trainer.optimizers[0], self.current_epoch + share)
-            optimizer.zero_grad()
-            loss, items = self.loss(batch)
-            self._losses.append((float(loss.detach()), items))
-            self.manual_backward(loss)
-            optimizer.step()
-
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Clip the gradient by its global norm; raises InputError where loss or gradient is not finite."""
-        assert self.plan is not None
-        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters(), self.plan.clip_norm))
-        loss = self._losses[-1][0]
-        if not (math.isfinite(norm) and math.isfinite(loss)):
-            raise InputError(
-                f"training diverged at epoch {self.current_epoch + 1}, update {self.global_step + 1}: the loss is "
-                f"{loss:.4g} and the gradient's norm {norm:.4g}, where both must be finite; a lower "
-                "training.learning_rate or clip_norm may help"
-            )
-        self._norms.append(norm)
-
-    def training_scores(self) -> dict[str, float]:
-        """Give the mean loss an item and the mean norm of the gradient an update, since the last call."""
-        items = sum(count for _, count in self._losses)
-        scores = {
-            "training_loss": sum(loss * count for loss, count in self._losses) / items,
-            "gradient_norm": sum(self._norms) / len(self._norms),
-        }
-        self._losses, self._norms = [], []
-        return scores
-
-    def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Compute and log the validation loss."""
-        loss, items = self.loss(batch)
-        self.log("validation_loss", loss, batch_size=items, prog_bar=True)
-        self.validation_update(batch)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the task's own validation scores."""
-        self.log_dict(self.validation_scores(), prog_bar=True)
-
-
-def build_optimizer(module: torch.nn.Module, plan: Training) -> torch.optim.Optimizer:
-    """Build the optimizer that ``plan`` names, over all of the module's parameters."""
-    parameters = module.parameters()
-    if plan.optimizer == "rmsprop":
-        return torch.optim.RMSprop(
-            parameters,
-            lr=plan.learning_rate,
-            alpha=plan.alpha,
-            momentum=plan.momentum,
-            weight_decay=plan.weight_decay,
-        )
-    kind = torch.optim.AdamW if plan.optimizer == "adamw" else torch.optim.Adam
-    return kind(parameters, lr=plan.learning_rate, weight_decay=plan.weight_decay, fused=True)
+        Raises InputError where the model needs the whole input first.
+        """
+        raise InputError("--stream is for models of speech; this one reads its input as a whole")
 
 
 def build_peer(build_model: Callable[[int], torch.nn.Module], setting: str) -> Peer:

@@ -109,8 +109,8 @@ class Hypothesis:
 def decode(task: Any, batch: Batch, settings: Settings) -> list[dict[str, Any]]:
     """Give "prediction", "times", "confidence" and "n_best" of each example.
 
-    ``task.log_probabilities(batch)`` is (batch, time, symbols), symbol 0 the null; ``task.locate`` gives start, end
-    (seconds) and confidence of each symbol of the best transcript. "n_best", best first, has "symbols" and
+    ``task.log_probabilities(batch)`` is (batch, time, symbols), symbol 0 the null; ``task.transcribe`` gives, for
+    the best transcript, start and end (seconds) and confidence of each symbol. "n_best", best first, has "symbols" and
     "log_probability", the transcript's by CTC alone, summed over the alignments that were not pruned; with a language
     model or hot words also "score", log-probability and what they add, which decides the order.
     """
@@ -122,21 +122,12 @@ def decode(task: Any, batch: Batch, settings: Settings) -> list[dict[str, Any]]:
     found = search(log_probabilities, lengths, settings, automata)
     records = []
     for rows, length, hypotheses in zip(log_probabilities, lengths.tolist(), found, strict=True):
-        best = hypotheses[0].symbols
-        located = task.locate(rows[:length], best) if best else []
         shown = [
             {"symbols": task.symbols.decode(h.symbols), "log_probability": round(h.log_probability, 6)}
             | ({"score": round(h.score, 6)} if automata else {})
             for h in hypotheses
         ]
-        records.append(
-            {
-                "prediction": task.symbols.decode(best),
-                "times": [[round(start, 4), round(end, 4)] for start, end, _ in located],
-                "confidence": [round(confidence, 6) for _, _, confidence in located],
-                "n_best": shown,
-            }
-        )
+        records.append(task.transcribe(rows[:length], hypotheses[0].symbols) | {"n_best": shown})
     return records
 
 

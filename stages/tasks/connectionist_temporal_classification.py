@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from itertools import chain, groupby, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, TextIO
 from zipfile import BadZipFile
@@ -26,7 +26,7 @@ from stages.core.batch import Padded, Recurrence, mask, pad, pad_indices
 from stages.core.dataset import Example
 from stages.core.errors import InputError
 from stages.core.params import settings
-from stages.core.task import Batch, Task
+from stages.core.task import Batch, Task, Training
 from stages.core.vocabulary import Vocabulary
 
 NULL = "<null>"
@@ -162,13 +162,13 @@ class ConnectionistTemporalClassification(Task):
         self.frame_seconds.copy_(torch.from_numpy(arrays["frame_seconds"]))
         self._transcripts = [self.symbols.encode(example["symbols"]) for example in examples]
 
-    def on_fit_start(self) -> None:
-        """Check all training and validation examples; raises InputError that names the first that cannot be learnt."""
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+    def prepare_training(self, plan: Training, train: list[Example], validation: list[Example]) -> None:
+        """Take the plan; raises InputError that names the first example that cannot be learnt."""
+        super().prepare_training(plan, train, validation)
         repeated = self.settings.longest if self.settings.strings else 1
-        for example in data.train_examples:
+        for example in train:
             self.check(example, repeated)
-        for example in chain.from_iterable(data.validation_batches):
+        for example in validation:
             self.check(example)
 
     def check(self, example: Example, repeated: int = 1) -> None:
@@ -343,7 +343,7 @@ class ConnectionistTemporalClassification(Task):
         count = int(transcripts.lengths.sum())
         return (total - normaliser) / count, count
 
-    def on_train_epoch_end(self) -> None:
+    def end_epoch(self) -> None:
         """Take how often each symbol was put out as the next epoch's prior; one more each, so that none has 0."""
         if self.settings.prior:
             counts = self._put_out + 1
@@ -369,8 +369,25 @@ class ConnectionistTemporalClassification(Task):
         rows = zip(edges, sure, strict=True)
         return [(round(start, 4), round(end, 4), round(share, 4)) for (start, end), share in rows]
 
-    def stream(self, example: Example, seconds: float) -> Iterator[Tensor]:
-        """Yield log-probabilities (time, symbols) of each next ``seconds`` of ``example``, as if it came in piecemeal.
+    def best_path(self, log_probabilities: Tensor, last: int = 0) -> list[int]:
+        """Read the best symbol of each step of ``log_probabilities`` (time, symbols) as a transcript's symbols.
+
+        Repeats are merged, then nulls dropped (Graves et al. 2006, section 3.2); ``last`` is the symbol of the step
+        before the first.
+        """
+        return collapse(log_probabilities.argmax(dim=-1).tolist(), last)
+
+    def transcribe(self, log_probabilities: Any, symbols: list[int]) -> dict[str, Any]:
+        """Give "prediction", "times" and "confidence" of the transcript ``symbols``; see ``locate``."""
+        places = self.locate(log_probabilities, symbols)
+        return {
+            "prediction": self.symbols.decode(symbols),
+            "times": [[start, end] for start, end, _ in places],
+            "confidence": [sure for _, _, sure in places],
+        }
+
+    def stream(self, seconds: float) -> Callable[[Example], Iterator[str]]:
+        """Give what hears an example ``seconds`` at a time, as if it came in piecemeal; together, the best path's text.
 
         The model goes on from its state. Raises InputError where it has none, since it also reads backwards or reads
         all steps at once, and where utterances are centred.
@@ -385,10 +402,17 @@ class ConnectionistTemporalClassification(Task):
                 "this model takes off each utterance's mean (the setting task.centre), so it needs the utterance as a "
                 "whole; one trained without can decode a stream"
             )
-        state = None
-        for piece in self._stacked(self._normalised(example)).split(max(1, round(seconds / self.step_seconds))):
+        return lambda example: self._hear(example, max(1, round(seconds / self.step_seconds)))
+
+    def _hear(self, example: Example, count: int) -> Iterator[str]:
+        """Yield what is heard in each next ``count`` steps of ``example``."""
+        state, last = None, 0
+        for piece in self._stacked(self._normalised(example)).split(count):
             outputs, state = self.model(piece[None], torch.tensor([len(piece)]), state)
-            yield self._classify(outputs)[0]
+            scores = self._classify(outputs)[0]
+            heard = self.symbols.decode(self.best_path(scores, last))
+            yield "".join(symbol + self.separator for symbol in heard)
+            last = int(scores[-1].argmax())
 
     # What the task says to a person.
 
@@ -424,6 +448,14 @@ class ConnectionistTemporalClassification(Task):
         lines = [f"{start:8.2f} {end:8.2f} s {100 * sure:6.1f} %  {symbol}" for (start, end), sure, symbol in rows]
         return "\n".join([f"{record['id']}\t{text}", *lines])
 
+    def most_telling(self, examples: list[Example]) -> Example:
+        """Choose the first of the longest transcripts among those that say a symbol twice in a row, if any does.
+
+        Between the two the network has to put out a null.
+        """
+        doubled = [example for example in examples if _least_steps(example["symbols"]) > len(example["symbols"])]
+        return max(doubled, key=lambda e: len(e["symbols"])) if doubled else super().most_telling(examples)
+
     def trace(self, example: Example) -> dict[str, Any] | None:
         """Give what is heard in ``example`` as it goes by, for a picture of at most ``TRACED_FRAMES`` columns.
 
@@ -435,7 +467,8 @@ class ConnectionistTemporalClassification(Task):
         batch = self.collate([example])
         scores, steps = self.log_probabilities(batch)[0], batch["steps"]
         assert isinstance(steps, Padded)
-        heard = [symbol for symbol, _ in groupby(scores.argmax(dim=1).tolist()) if symbol]
+        heard = self.best_path(scores)
+        said = self.transcribe(scores, heard)
         chosen = sorted({0, *heard} | set((scores.exp().amax(dim=0) >= 0.05).nonzero()[:, 0].tolist()))
         frames = steps.values[0].reshape(-1, self.settings.coefficients)[: self._count(example)]
         every = -(-len(frames) // TRACED_FRAMES)
@@ -448,12 +481,17 @@ class ConnectionistTemporalClassification(Task):
             "step_seconds": self.step_seconds,
             "symbols": self.symbols.decode(chosen),
             "posteriors": [[round(value, 3) for value in step] for step in scores[:, chosen].exp().tolist()],
-            "prediction": self.symbols.decode(heard),
+            "prediction": said["prediction"],
             "alignment": [self.symbols.symbols[heard[state // 2] if state % 2 else 0] for state in states.tolist()],
-            "times": [[start, end] for start, end, _ in self.locate(scores, heard)],
+            "times": said["times"],
             **{name: example[name] for name in ("boundaries",) if name in example},
             "target": example.get("symbols", []),
         }
+
+
+def collapse(path: list[int], last: int = 0) -> list[int]:
+    """Merge repeated symbols of ``path``, then drop the nulls (symbol 0); ``last`` is the symbol before the path."""
+    return [symbol for before, symbol in pairwise([last, *path]) if symbol not in (0, before)]
 
 
 def _least_steps(symbols: list[Any]) -> int:

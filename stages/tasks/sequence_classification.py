@@ -18,7 +18,7 @@ from stages.core.batch import Padded, Recurrence, pad, pad_indices
 from stages.core.dataset import Example
 from stages.core.errors import InputError
 from stages.core.params import settings
-from stages.core.task import Batch, Peer, Task, build_network, build_peer, read_lines, trace_model
+from stages.core.task import Batch, Peer, Task, Training, build_network, build_peer, read_lines, trace_model
 from stages.core.vocabulary import PADDING, UNKNOWN, Unit, Vocabulary, tokens
 
 FEWEST = 3  # an n-gram seen less often has no vector
@@ -327,32 +327,20 @@ class SequenceClassification(Classification):
             return self.language_model(self._outputs(batch), _padded(batch, "steps").values)
         return super().loss(batch)
 
-    def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Log the validation loss; in pretraining that of the language model, and none (NaN) of the classes."""
-        if not self.pretrains:
-            return super().validation_step(batch, batch_index)
-        loss, items = self.loss(batch)
-        self.log("validation_language_model", loss, batch_size=items)
-        self.log("validation_loss", loss * torch.nan, batch_size=items, prog_bar=True)
-        return None
+    @property
+    def loss_name(self) -> str:
+        """The loss of pretraining is of another kind."""
+        return "language_model" if self.pretrains else "loss"
 
-    def training_scores(self) -> dict[str, float]:
-        """Give loss and gradient norm; the loss of pretraining is of another kind, and has another name."""
-        scores = super().training_scores()
-        if self.pretrains:
-            scores["training_language_model"] = scores.pop("training_loss")
-        return scores
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Build the optimizer; raises InputError where pretraining leaves no epoch for the classes."""
+    def prepare_training(self, plan: Training, train: list[Example], validation: list[Example]) -> None:
+        """Take the plan; raises InputError where pretraining leaves too few epochs for the classes."""
+        super().prepare_training(plan, train, validation)
         first = self.settings.pretraining.epochs if self.settings.pretraining else 0
-        assert self.plan is not None
-        if self.plan.epochs <= first:
+        if plan.epochs < first + plan.average:
             raise InputError(
-                f"training.epochs is {self.plan.epochs}, of which task.pretraining.epochs takes {first}; it should be "
-                f"at least {first + 1}, so that some are left for the classes"
+                f"training.epochs is {plan.epochs}, of which task.pretraining.epochs takes {first}; it should be at "
+                f"least {first + plan.average}, so that training.average ({plan.average}) are left for the classes"
             )
-        return super().configure_optimizers()
 
     def prepare_update(self, optimizer: torch.optim.Optimizer, epochs: float) -> None:
         """Set learning rate and weight decay; pretraining and what follows it are trainings of their own."""

@@ -16,7 +16,6 @@ from typing import Any, Literal, NamedTuple, TextIO
 
 import pydantic
 import torch
-from seqeval.metrics import f1_score
 from torch import Tensor, nn
 
 from stages.core.batch import Padded, mask, pad_indices
@@ -186,6 +185,8 @@ class Labelling(Task):
 
     def validation_scores(self) -> dict[str, float]:
         """Span F1 in percent."""
+        from seqeval.metrics import f1_score  # scikit-learn behind it takes a second, and only training needs it
+
         targets, guesses = map(list, zip(*self.seen, strict=True))
         self.seen = []
         return {"validation_span_f1": 100 * float(f1_score(targets, guesses))}

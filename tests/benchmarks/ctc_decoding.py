@@ -31,8 +31,8 @@ import numpy as np
 import torch
 
 from stages.core.errors import InputError, run
-from stages.decoding.best_path import collapse
 from stages.decoding.prefix_beam_search import Settings, search
+from stages.tasks.connectionist_temporal_classification import collapse
 
 SYMBOLS, BEAM, TOKENS = 31, 16, 8  # null counts as a symbol
 TOKEN_THRESHOLD, BEAM_THRESHOLD = -5.0, 10.0  # nats

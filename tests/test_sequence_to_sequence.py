@@ -258,6 +258,14 @@ def test_words_of_equal_parts_have_equal_vectors_though_unseen() -> None:
     assert int((unseen > 1).sum()) == 3
 
 
+def test_without_a_stop_symbol_the_decoder_knows_no_end() -> None:
+    task = build_task(settings={"stop": False})
+    assert train(task, 80) < 0.2, "every symbol is known by heart"
+    settings = beam_search.Settings(beam=2, length_factor=0, length_offset=12)
+    for example, record in zip(EXAMPLES, beam_search.decode(task, task.collate(EXAMPLES), settings), strict=True):
+        assert record["prediction"].startswith(example["target"]) and len(record["prediction"]) == 12
+
+
 @pytest.mark.parametrize("tied", [False, True])
 def test_tied_vectors_are_the_rows_of_the_output_layer(tmp_path: Path, tied: bool) -> None:
     task = build_task(settings={"tied": tied})

@@ -1,0 +1,69 @@
+"""Which texts lie nearest to a text by the vectors of auto-encoders: a row an experiment."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jinja2 import Environment
+from markupsafe import Markup
+
+Record = Mapping[str, Any]
+
+EXAMPLES, SHOWN = 5, 3
+SHORTEST, LONGEST = 3, 14  # words of a text that is shown, where there is one
+STYLE = """
+.neighbours td { min-width: 11rem; overflow-wrap: anywhere; }
+.neighbours .of th { background: var(--sunken); font-weight: 600; }
+.neighbours tbody th { font-weight: 400; overflow-wrap: anywhere; }
+.neighbours small { white-space: nowrap; }
+"""
+TEMPLATE = Environment(autoescape=True).from_string("""
+<table class="neighbours stack"><caption class="unseen">Nearest texts by cosine of the vectors</caption>
+{% for text, rows in lists %}<tbody>
+<tr class="of"><th scope="rowgroup" colspan="{{ shown + 1 }}">{{ text }}</th></tr>{% for name, near in rows %}
+<tr><th scope="row">{{ name }}</th>{% for neighbour, cosine in near -%}
+<td>{{ neighbour }} <small>{{ "%.2f" | format(cosine) | replace("-", "−") }}</small></td>{% endfor %}</tr>{% endfor %}
+</tbody>{% endfor %}</table>
+""")
+
+
+def fits(record: Record) -> bool:
+    """Say whether ``record`` lists its neighbours, pairs of text and cosine."""
+    near = record.get("neighbours")
+    return isinstance(near, list) and bool(near) and all(len(pair) == 2 for pair in near)
+
+
+def text_of(record: Record) -> str:
+    """Give the text of a record: its words, or the field that has it whole."""
+    target = record.get("target")
+    if isinstance(target, list) and all(isinstance(word, str) for word in target):
+        return " ".join(target)
+    return str(record.get("text") or record.get("source") or record["id"])
+
+
+def choose(by_experiment: Mapping[str, Sequence[Record]]) -> list[str]:
+    """Take the ids of some texts that all experiments have, in the order of a hash, neither very short nor very long."""
+    records = [{str(record["id"]): record for record in members} for members in by_experiment.values()]
+    shared = set.intersection(*(set(members) for members in records))
+    order = sorted(shared, key=lambda identity: hashlib.sha256(identity.encode()).digest())
+    fit = [name for name in order if SHORTEST <= len(text_of(records[0][name]).split()) <= LONGEST]
+    return (fit or order)[:EXAMPLES]
+
+
+def draw(by_experiment: Mapping[str, Sequence[Record]]) -> Markup | None:
+    """Write the ``SHOWN`` nearest of some texts under each experiment; None where no record has neighbours."""
+    have = {key: [r for r in records if fits(r)] for key, records in by_experiment.items()}
+    have = {key: records for key, records in have.items() if records}
+    if not have:
+        return None
+    known = {key: {str(record["id"]): record for record in records} for key, records in have.items()}
+    lists = [
+        (
+            text_of(next(iter(known.values()))[identity]),
+            [(key, records[identity]["neighbours"][:SHOWN]) for key, records in known.items()],
+        )
+        for identity in choose(have)
+    ]
+    return Markup(TEMPLATE.render(lists=lists, shown=SHOWN)) if lists else None

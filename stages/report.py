@@ -726,16 +726,18 @@ def _attention_map_figure(section: Section) -> Figure | None:
         return None
     drawn = [(result.key, kind, attention_map.draw(trace)) for kind, (result, trace) in list(chosen.items())[:MAPS]]
     note = (
-        "A test example, first seed: a row is a symbol that the decoder put out, a column one of the source. The deeper "
-        "a square, the larger the weight with which the row’s symbol looked at the column’s; a row’s weights sum to "
-        f"100 %, and those of {attention_map.WRITTEN} % and more are written. A decoder without attention has one "
-        "vector for the whole source (N24)."
+        "A test example, first seed: a row is a symbol that the decoder put out, a column one of the source. The "
+        "deeper a square, the larger the weight with which the one symbol looked at the other; a row’s weights "
+        f"sum to 100 %, and those of {attention_map.WRITTEN} % and more are written. A decoder without attention has "
+        "one vector for the whole source (N24)."
     )
     body = Markup().join(
         Markup("<figure><figcaption>{} ({})</figcaption>{}</figure>").format(key, kind.replace("_", " "), body)
         for key, kind, body in drawn
     )
-    return Figure(f"Where the decoder looks on {section.dataset}", note, body)
+    return Figure(
+        f"Where the decoder looks on {section.dataset}", note, Markup('<div class="looks">{}</div>').format(body)
+    )
 
 
 def _vector_figure(section: Section) -> Figure | None:

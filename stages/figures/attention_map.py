@@ -13,6 +13,8 @@ Trace = Mapping[str, Any]  # "source", "target": symbols; "weights": (target, so
 LONGEST = 40  # symbols of either side that are shown
 WRITTEN = 10  # percent from which a weight is written
 STYLE = """
+.looks { display: flex; flex-wrap: wrap; gap: 0 2.5rem; }
+.looks figure { max-width: 100%; overflow-x: auto; }
 .map { border-spacing: 0; }
 .map th, .map td { padding: 0.1rem; font-size: 0.82rem; border-bottom: 0; line-height: 1.2; }
 .map thead th { text-align: center; color: var(--ink); font-weight: 400; padding-bottom: 0.3rem; }
@@ -27,6 +29,7 @@ STYLE = """
   font-size: 0.7rem; font-variant-numeric: tabular-nums;
   background: color-mix(in srgb, var(--accent) var(--share, 0%), transparent);
 }
+@media (max-width: 40rem) { .map td { min-width: 1.55rem; } }
 """
 TEMPLATE = Environment(autoescape=True).from_string("""
 <table class="map"><caption class="unseen">Attention weights in percent: a row a symbol put out, a column a symbol read

@@ -15,9 +15,10 @@ Item = Mapping[str, Record]  # experiment to its record, all of one test example
 EXAMPLES = (3, 5)  # that every experiment got right, and that one or more got wrong
 VERDICTS = ("word for word", "not word for word")
 MEASURE = "words of the text less the edits needed, in percent of the words (100: word for word; never below 0)"
+VALUE = "{:.0f} % of the words"
 LEGEND = (
-    "An output is aligned with the text at the least number of edits; underlined: another word, or one too many; struck "
-    "out in brackets: a word left out."
+    "An output is aligned with the text at the least number of edits; underlined: another word, or one too many; "
+    "struck out in brackets: a word left out."
 )
 STYLE = """
 .rebuilt td { white-space: normal; overflow-wrap: anywhere; min-width: 12em; }

@@ -16,13 +16,14 @@ Item = Mapping[str, Record]  # experiment to its record, all of one test example
 OPEN, WORD, CLOSE = "(", "•", ")"
 LONGEST = 12  # tokens of a sentence that is drawn among the first ones
 ROW, BAR, TOP = 22, 18, 2  # pixels: a level of brackets, the height of a bracket, above all
-LETTER, SPACE = 6.6, 14  # pixels: a letter, and what a column has besides
+LETTER, BOLD, SPACE = 6.6, 7.8, 12  # pixels: a letter of a relation, of a token, the rest
 EXAMPLES = (1, 4)  # that every experiment got right, and that one or more got wrong
 VERDICTS = ("the annotated tree", "another tree")
 MEASURE = "labelled bracket F1 of the sentence in percent (a malformed prediction has 0)"
+VALUE = "F1 {:.0f} %"
 LEGEND = (
-    "A bar is a bracket: it covers the tokens of its subtree, its name is its relation, and a line leads down from it to "
-    "its own token; what lies below a bar depends on that token. Red and dashed, with ✗: a bracket that the annotated "
+    "A bar is a bracket: it covers the tokens of its subtree, its name is its relation, and a line leads down from it "
+    "to its own token; what lies below a bar depends on that token. Red and dashed, with ✗: a bracket that the annotated "
     "tree has not, with that relation over those tokens."
 )
 STYLE = """
@@ -35,6 +36,7 @@ STYLE = """
 .trees .stem { stroke: var(--muted); stroke-width: 1; }
 .trees .bar { fill: color-mix(in srgb, var(--accent) 16%, var(--page)); stroke: var(--accent); }
 .trees .bar.wrong { fill: color-mix(in srgb, var(--bad) 16%, var(--page)); stroke: var(--bad); stroke-dasharray: 4 2; }
+.trees .verdict { white-space: normal; }
 .trees .symbols { display: block; max-width: 46rem; overflow-wrap: anywhere; }
 """
 TEMPLATE = Environment(autoescape=True).from_string("""
@@ -157,7 +159,7 @@ def show(item: Item) -> Markup:
             trees[key] = (read(record["prediction"], length), "", record["prediction"])
         except Malformed as error:
             trees[key] = ([], str(error), record["prediction"])
-    widths = [LETTER * len(token) for token in tokens]
+    widths = [BOLD * len(token) for token in tokens]
     for brackets, _, _ in trees.values():
         for bracket in brackets:
             widths[bracket.head] = max(widths[bracket.head], LETTER * (len(bracket.label) + 2))

@@ -15,6 +15,7 @@ Item = Mapping[str, Record]  # experiment to its record, all of one test example
 EXAMPLES = (3, 5)  # that every experiment got right, and that one or more got wrong
 VERDICTS = ("right", "wrong")
 MEASURE = "phoneme error rate of the word in percent, against the nearest pronunciation (lower is better)"
+VALUE = "{:.0f} % of the phones wrong"
 LEGEND = (
     "An output is aligned with the nearest pronunciation of the dictionary at the least number of edits; underlined: "
     "another phone, or one too many; struck out in brackets: a phone left out."

@@ -15,6 +15,7 @@ Item = Mapping[str, Record]  # experiment to its record, all of one test example
 EXAMPLES = (3, 5)  # that every experiment got right, and that one or more got wrong
 VERDICTS = ("equal to the reference", "other than the reference")
 MEASURE = "chrF of the sentence (0 to 100)"
+VALUE = "chrF {:.0f}"
 LEGEND = (
     "✓ marks an output that equals the reference; another one may still be a good translation. Similarity (0 to 1) is "
     "that of the source to the nearest sentence of the training split."

@@ -24,7 +24,7 @@ TEMPLATE = Environment(autoescape=True).from_string("""
 <h6 class="{{ role }}">{{ kind }}</h6>
 <div class="examples">{% for identity, value, body in shown %}
 <article class="example" aria-label="{{ kind }} of {{ name }}: {{ identity }}">
-<h5>{{ "%.0f" | format(value) }}</h5>
+<h5>{{ value }}</h5>
 <div class="scroll" tabindex="0" role="region" aria-label="{{ name }}, {{ identity }}">{{ body }}</div>
 </article>{% endfor %}</div>{% endfor %}
 </details>{% endfor %}
@@ -58,7 +58,7 @@ def draw(by_experiment: Mapping[str, Sequence[Record]], kind: ModuleType) -> Mar
         best, worst = choose(records, kind)
         parts = []
         for name, role, chosen in (("Best", "good", best), ("Worst", "bad", worst)):
-            shown = [(str(r["id"]), abs(kind.measure(r)), kind.show({key: r})) for r in chosen]
+            shown = [(str(r["id"]), kind.VALUE.format(abs(kind.measure(r))), kind.show({key: r})) for r in chosen]
             parts.append((name, role, shown))
         experiments.append((key, parts))
     return Markup(TEMPLATE.render(experiments=experiments))

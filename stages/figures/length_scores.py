@@ -41,7 +41,7 @@ def measure_of(records: Records) -> Measure | None:
 
 
 def bands(lengths: Sequence[int]) -> list[range]:
-    """Divide lengths from 1 on into at most ``MOST`` bands of one width; what is longer than all but a few is in the last.
+    """Divide lengths from 1 on into at most ``MOST`` bands of one width; what is longer than 98 % is in the last.
 
     Bands begin at the shortest length, rounded down to a multiple of the width, plus 1.
     """
@@ -170,7 +170,8 @@ MEASURES = (
         heading="Score by length",
         axis="tokens of the sentence",
         unit="bracket F1 (%)",
-        note="F1 of labelled brackets, of which a malformed prediction has none, among test sentences of so many tokens",
+        note="F1 of labelled brackets, of which a malformed prediction has none, among test sentences of so many "
+        "tokens",
     ),
     Measure(
         fits=lambda record: _lists(record) and ("vector" in record or "neighbours" in record),

@@ -44,7 +44,7 @@ def text_of(record: Record) -> str:
 
 
 def choose(by_experiment: Mapping[str, Sequence[Record]]) -> list[str]:
-    """Take the ids of some texts that all experiments have, in the order of a hash, neither very short nor very long."""
+    """Take the ids of some texts that all experiments have, in the order of a hash, neither very short nor long."""
     records = [{str(record["id"]): record for record in members} for members in by_experiment.values()]
     shared = set.intersection(*(set(members) for members in records))
     order = sorted(shared, key=lambda identity: hashlib.sha256(identity.encode()).digest())

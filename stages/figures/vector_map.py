@@ -14,7 +14,8 @@ Record = Mapping[str, Any]
 
 MOST = 400  # records on a map
 LABELS = 6  # texts that are written on a map
-SIDE = 330  # pixels
+SIDE, HIGH = 330, 280  # pixels
+APART = (110, 13)  # pixels across and down, one of which is between any two labels of texts
 SHAPES = ("circle", "triangle-up")  # of words heard in training, and of those that were not
 SERIES = 6  # colours
 
@@ -71,7 +72,7 @@ def words(records: Sequence[Record], unseen: Sequence[str]) -> tuple[Any, Plane]
         for record, (x, y) in zip(chosen, plane.points, strict=True)
     ]
     colours = [f"var(--series-{place % SERIES + 1})" for place in range(len(names))]
-    points = _points(values).encode(
+    points = _points(values, plane).encode(
         color=alt.Color("word:N", scale=alt.Scale(domain=names, range=colours), legend=None),
         shape=alt.Shape("shape:N", scale=alt.Scale(domain=list(SHAPES), range=list(SHAPES)), legend=None),
     )
@@ -80,7 +81,7 @@ def words(records: Sequence[Record], unseen: Sequence[str]) -> tuple[Any, Plane]
         own = [(value["x"], value["y"]) for value in values if value["word"] == word]
         x, y = np.median(np.array(own), axis=0)
         middles.append({"x": round(float(x), 4), "y": round(float(y), 4), "text": word})
-    return _layered(points, middles, plane, spread=True), plane
+    return _layered(points, middles, spread=True), plane
 
 
 def texts(records: Sequence[Record], text: Sequence[str]) -> tuple[Any, Plane] | None:
@@ -95,51 +96,67 @@ def texts(records: Sequence[Record], text: Sequence[str]) -> tuple[Any, Plane] |
         {"x": round(float(x), 4), "y": round(float(y), 4), "said": told}
         for told, (x, y) in zip(text, plane.points, strict=True)
     ]
-    points = _points(values).encode(color=alt.value("var(--accent)"), shape=alt.value("circle"))
+    points = _points(values, plane).encode(color=alt.value("var(--accent)"), shape=alt.value("circle"))
     labelled = [
         {"x": values[place]["x"], "y": values[place]["y"], "text": _short(text[place])} for place in outer(plane.points)
     ]
-    return _layered(points, labelled, plane, spread=False), plane
+    return _layered(points, labelled, spread=False), plane
 
 
 def outer(points: np.ndarray) -> list[int]:
-    """Take the place of the farthest of ``points`` (record, 2) in each of ``LABELS`` sectors around the middle."""
+    """Take the place of the farthest of ``points`` (record, 2) in each of ``LABELS`` sectors around the middle.
+
+    One whose label would lie on an earlier one's is left out.
+    """
+    unit = extent(points) / SIDE * 2  # a pixel's length
     angles = np.arctan2(points[:, 1], points[:, 0])
     sectors = np.minimum((angles + np.pi) / (2 * np.pi) * LABELS, LABELS - 1).astype(int)
     reach = np.linalg.norm(points, axis=1)
-    found = []
+    found: list[int] = []
     for sector in range(LABELS):
         members = np.flatnonzero(sectors == sector)
         if len(members):
-            found.append(int(members[reach[members].argmax()]))
+            place = int(members[reach[members].argmax()])
+            gaps = [abs(points[place] - points[other]) / unit for other in found]
+            if all(gap[0] >= APART[0] or gap[1] >= APART[1] for gap in gaps):
+                found.append(place)
     return found
 
 
-def _points(values: list[dict[str, Any]]) -> Any:
-    scale = alt.Scale(zero=False, nice=False, padding=14)
+def extent(points: np.ndarray) -> float:
+    """Give half the width that a map of ``points`` (record, 2) has, if a length is the same across and down."""
+    across, down = np.abs(points).max(axis=0)
+    return 1.08 * max(float(across), float(down) * SIDE / HIGH, 1e-9)
+
+
+def _points(values: list[dict[str, Any]], plane: Plane) -> Any:
+    width = extent(plane.points)
+    across = alt.Scale(domain=[-width, width], nice=False)
+    down = alt.Scale(domain=[-width * HIGH / SIDE, width * HIGH / SIDE], nice=False)
     return (
         alt.Chart(alt.InlineData(values=values))
         .mark_point(filled=True, size=34, opacity=0.65)
-        .encode(x=alt.X("x:Q", scale=scale, axis=None), y=alt.Y("y:Q", scale=scale, axis=None), description="said:N")
+        .encode(x=alt.X("x:Q", scale=across, axis=None), y=alt.Y("y:Q", scale=down, axis=None), description="said:N")
     )
 
 
-def _layered(points: Any, labels: list[dict[str, Any]], plane: Plane, spread: bool) -> Any:
+def _layered(points: Any, labels: list[dict[str, Any]], spread: bool) -> Any:
     """Write ``labels`` over ``points``, on a rim of the page's colour that keeps them readable."""
-    middle = float(plane.points[:, 0].min() + plane.points[:, 0].max()) / 2
     layers = [points]
     # A text reaches towards the middle of the map, and so stays on it.
     for side, align in (("left", "left"), ("right", "right")):
-        own = [label for label in labels if (label["x"] <= middle) == (side == "left")]
+        own = [label for label in labels if (label["x"] <= 0) == (side == "left")]
         if not own:
             continue
         base = alt.Chart(alt.InlineData(values=own)).encode(x="x:Q", y="y:Q", text="text:N")
-        where = {"align": "center", "fontWeight": "bold", "fontSize": 13} if spread else {"align": align, "dy": -9}
+        where: dict[str, Any] = (
+            {"align": "center", "fontWeight": "bold", "fontSize": 13} if spread else {"align": align, "dy": -9}
+        )
         layers += [
             base.mark_text(stroke="var(--page)", strokeWidth=4, strokeJoin="round", color="var(--page)", **where),
             base.mark_text(color="var(--ink)", **where),
         ]
-    return alt.layer(*layers).properties(width=SIDE, height=round(0.85 * SIDE))
+    return alt.layer(*layers).properties(width=SIDE, height=HIGH)
 
 
 def _short(text: str) -> str:

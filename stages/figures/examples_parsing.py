@@ -23,8 +23,8 @@ MEASURE = "labelled bracket F1 of the sentence in percent (a malformed predictio
 VALUE = "F1 {:.0f} %"
 LEGEND = (
     "A bar is a bracket: it covers the tokens of its subtree, its name is its relation, and a line leads down from it "
-    "to its own token; what lies below a bar depends on that token. Red and dashed, with ✗: a bracket that the annotated "
-    "tree has not, with that relation over those tokens."
+    "to its own token; what lies below a bar depends on that token. Red and dashed, with ✗: a bracket that the "
+    "annotated tree has not, with that relation over those tokens."
 )
 STYLE = """
 .example:has(.trees) { grid-column: 1 / -1; }

@@ -16,7 +16,7 @@ SHORTEST, LONGEST = 3, 14  # words of a text that is shown, where there is one
 STYLE = """
 .neighbours td { min-width: 11rem; overflow-wrap: anywhere; }
 .neighbours .of th { background: var(--sunken); font-weight: 600; }
-.neighbours tbody th { font-weight: 400; overflow-wrap: anywhere; }
+.neighbours tbody tr:not(.of) th { font-weight: 400; white-space: nowrap; color: var(--muted); }
 .neighbours small { white-space: nowrap; }
 """
 TEMPLATE = Environment(autoescape=True).from_string("""

@@ -97,9 +97,12 @@ def texts(records: Sequence[Record], text: Sequence[str]) -> tuple[Any, Plane] |
         for told, (x, y) in zip(text, plane.points, strict=True)
     ]
     points = _points(values, plane).encode(color=alt.value("var(--accent)"), shape=alt.value("circle"))
-    labelled = [
-        {"x": values[place]["x"], "y": values[place]["y"], "text": _short(text[place])} for place in outer(plane.points)
-    ]
+    labelled = []
+    for place in outer(plane.points):
+        x, y = (round(float(value), 4) for value in plane.points[place])
+        third = extent(plane.points) / 3
+        align = "left" if x < -third else "right" if x > third else "center"
+        labelled.append({"x": x, "y": y, "text": _short(text[place]), "align": align})
     return _layered(points, labelled, spread=False), plane
 
 
@@ -141,17 +144,17 @@ def _points(values: list[dict[str, Any]], plane: Plane) -> Any:
 
 
 def _layered(points: Any, labels: list[dict[str, Any]], spread: bool) -> Any:
-    """Write ``labels`` over ``points``, on a rim of the page's colour that keeps them readable."""
+    """Write ``labels`` over ``points``, on a rim of the page's colour that keeps them readable.
+
+    ``spread``: in the middle of their own points; else beside their point, away from the middle of the map, but so that
+    they stay on it.
+    """
     layers = [points]
-    # A text reaches towards the middle of the map, and so stays on it.
-    for side, align in (("left", "left"), ("right", "right")):
-        own = [label for label in labels if (label["x"] <= 0) == (side == "left")]
-        if not own:
-            continue
-        base = alt.Chart(alt.InlineData(values=own)).encode(x="x:Q", y="y:Q", text="text:N")
-        where: dict[str, Any] = (
-            {"align": "center", "fontWeight": "bold", "fontSize": 13} if spread else {"align": align, "dy": -9}
-        )
+    for label in labels:
+        base = alt.Chart(alt.InlineData(values=[label])).encode(x="x:Q", y="y:Q", text="text:N")
+        where: dict[str, Any] = {"align": "center", "fontWeight": "bold", "fontSize": 13}
+        if not spread:
+            where = {"align": label["align"], "dy": -8 if label["y"] > 0 else 14}
         layers += [
             base.mark_text(stroke="var(--page)", strokeWidth=4, strokeJoin="round", color="var(--page)", **where),
             base.mark_text(color="var(--ink)", **where),

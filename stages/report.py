@@ -744,7 +744,7 @@ def _vector_figure(section: Section) -> Figure | None:
     """Draw the vectors of test examples in two dimensions, for some experiments side by side."""
     results = [
         result
-        for result in sorted(section.results.values(), key=_badness)
+        for result in sorted(section.results.values(), key=lambda result: (result.peer, _badness(result)))
         if any(map(vector_map.fits, result.predictions[:1]))
     ][:MAPS]
     spoken = [result for result in results if "word" in result.predictions[0]]
@@ -766,8 +766,9 @@ def _vector_figure(section: Section) -> Figure | None:
     if not maps:
         return None
     note = (
-        "Vectors of test examples, first seed, on the two directions in which they spread most (principal components). "
-        "What the other directions hold is not seen here: two points that lie together may be far apart. "
+        "Vectors of test examples, first seed, scaled to length 1, on the two directions in which they spread most "
+        "(principal components). What the other directions hold is not seen here: two points that lie together may be "
+        "far apart. "
     )
     if spoken:
         note += "A point is a spoken word, its colour the word; each word’s name stands in the middle of its points. "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ def bands(lengths: Sequence[int]) -> list[range]:
     ordered = sorted(length for length in lengths if length > 0)
     if not ordered:
         return []
-    low, high = ordered[0], ordered[int(0.98 * (len(ordered) - 1))]
+    low, high = ordered[0], ordered[math.ceil(0.98 * (len(ordered) - 1))]
     width = next(width for width in (*WIDTHS, high) if (high - 1) // width - (low - 1) // width < MOST)
     starts = range((low - 1) // width * width + 1, high + 1, width)
     return [*(range(start, start + width) for start in starts[:-1]), range(starts[-1], ordered[-1] + 1)]

@@ -30,9 +30,16 @@ TEMPLATE = Environment(autoescape=True).from_string("""
 
 
 def fits(record: Record) -> bool:
-    """Say whether ``record`` lists its neighbours, pairs of text and cosine."""
-    near = record.get("neighbours")
-    return isinstance(near, list) and bool(near) and all(len(pair) == 2 for pair in near)
+    """Say whether ``record`` lists its neighbours: "text" and "cosine" of each, or these two as a pair."""
+    return isinstance(record.get("neighbours"), list) and bool(record["neighbours"])
+
+
+def nearest(record: Record) -> list[tuple[str, float]]:
+    """Give text and cosine of the ``SHOWN`` nearest."""
+    return [
+        (near["text"], near["cosine"]) if isinstance(near, Mapping) else (near[0], near[1])
+        for near in record["neighbours"][:SHOWN]
+    ]
 
 
 def text_of(record: Record) -> str:
@@ -62,7 +69,7 @@ def draw(by_experiment: Mapping[str, Sequence[Record]]) -> Markup | None:
     lists = [
         (
             text_of(next(iter(known.values()))[identity]),
-            [(key, records[identity]["neighbours"][:SHOWN]) for key, records in known.items()],
+            [(key, nearest(records[identity])) for key, records in known.items()],
         )
         for identity in choose(have)
     ]

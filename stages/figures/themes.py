@@ -77,7 +77,8 @@ THEMES = {
         "A text is pressed into one vector, and a decoder writes the text again from that vector alone (N26). A bag of "
         "words loses the order: it gives “dog bites man” and “man bites dog” the same vector, so nothing that reads it "
         "can tell them apart. If the decoder can rebuild the text, its vector holds the order too; a probe asks for it "
-        "directly. The vectors are also what texts are compared by.",
+        "directly: which of two orders of the same words was it? Texts may also be built in two levels, of words to "
+        "sentences and of sentences to a document.",
     ),
     "speech_autoencoder": Theme(
         "Speech auto-encoder",

@@ -1,4 +1,7 @@
-"""A map of vectors: the two directions in which they spread most (principal components; Pearson 1901)."""
+"""A map of vectors: the two directions in which they spread most (principal components; Pearson 1901).
+
+Vectors are compared by their cosine, so that each is scaled to length 1 first.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +44,12 @@ def choose(records: Sequence[Record]) -> list[Record]:
 
 
 def project(vectors: np.ndarray) -> Plane:
-    """Project ``vectors`` (record, dimension) on their first two principal axes, each pointing to its largest entry."""
-    centred = vectors - vectors.mean(axis=0)
+    """Project ``vectors`` (record, dimension), scaled to length 1, on their first two principal axes.
+
+    The largest entry of an axis is positive, which fixes its direction.
+    """
+    scaled = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    centred = scaled - scaled.mean(axis=0)
     _, lengths, axes = np.linalg.svd(centred, full_matrices=False)
     total = float((lengths**2).sum()) or 1.0
     chosen = axes[:2]
@@ -152,9 +159,9 @@ def _layered(points: Any, labels: list[dict[str, Any]], spread: bool) -> Any:
     layers = [points]
     for label in labels:
         base = alt.Chart(alt.InlineData(values=[label])).encode(x="x:Q", y="y:Q", text="text:N")
-        where: dict[str, Any] = {"align": "center", "fontWeight": "bold", "fontSize": 13}
+        where: dict[str, Any] = {"aria": False, "align": "center", "fontWeight": "bold", "fontSize": 13}
         if not spread:
-            where = {"align": label["align"], "dy": -8 if label["y"] > 0 else 14}
+            where = {"aria": False, "align": label["align"], "dy": -8 if label["y"] > 0 else 14}
         layers += [
             base.mark_text(stroke="var(--page)", strokeWidth=4, strokeJoin="round", color="var(--page)", **where),
             base.mark_text(color="var(--ink)", **where),

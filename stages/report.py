@@ -32,17 +32,23 @@ from stages.core.files import read_json, read_jsonl, read_text, write_text
 from stages.core.params import Experiment, Params, load
 from stages.figures import (
     attention,
+    attention_map,
     calibration,
     confusion,
+    extremes,
     gates,
     learning_curves,
-    length_errors,
+    length_scores,
+    lines,
     n_best,
+    neighbours,
     overview,
     posteriors,
     results_table,
+    similarity_bands,
     slot_scores,
     themes,
+    vector_map,
 )
 from stages.figures.themes import Theme
 
@@ -52,6 +58,7 @@ FALLBACK = "examples_other"
 OVERVIEW = "Results on test data: a dot is a seed, the bar their mean"
 CURVES = "Learning curves: a line is a seed, solid for validation, dashed for training"
 SVG = "http://www.w3.org/2000/svg"
+BAND = re.compile(r"\d+")
 DIGITS = re.compile(r"\d+\.\d{3,}")  # of a pixel: more than anyone sees
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"  # the first comes with vl-convert: the same widths everywhere
 
@@ -80,13 +87,15 @@ FAMILIES = {
     "Elman and Jordan": ("series-3", ("elman", "jordan")),
     "LSTM": ("series-1", ("lstm", "lstm_variants")),
     "GRU": ("series-2", ("gru", "minimal_gru", "convolutional_gru")),
-    "Transformer": ("series-5", ("transformer",)),
+    "Transformer": ("series-5", ("transformer", "transformer_encoder_decoder")),
     "External memory": ("series-4", ("memory_network", "neural_turing_machine")),
     "Other": ("ink", ()),
-    "Peer": ("muted", ("crfsuite", "logistic_regression")),
+    "Peer": ("muted", ("crfsuite", "logistic_regression", "branching", "translation_memory")),
 }
 TIMES = {"lstm": "N8, N10", "gru": "N13"}  # models whose parameters are told in multiples of the Elman network's
+STYLED = (slot_scores, confusion, attention, attention_map, gates, posteriors, n_best, extremes, neighbours)
 SHOWN = 6  # experiments that are shown side by side; of more, the best of each family
+MAPS = 3  # experiments whose attention or vectors are drawn
 GROUPED = 6  # experiments; a table of more has a heading for each family
 
 
@@ -109,7 +118,9 @@ class Result:
     def family(self) -> str:
         """The kind of its model, a key of ``FAMILIES``."""
         cell = self.experiment.model.get("cell", self.experiment.model["name"])
-        return next((family for family, (_, models) in FAMILIES.items() if cell in models), "Other")
+        # What is fitted at once, without epochs, is a peer under any name.
+        other = "Other" if any("epochs" in self.timings[seed] for seed in self.seeds) else "Peer"
+        return next((family for family, (_, models) in FAMILIES.items() if cell in models), other)
 
     @property
     def peer(self) -> bool:
@@ -223,8 +234,8 @@ def gather(params: Params) -> list[Wing]:
     found: dict[str, Theme] = {}
     members: dict[str, dict[str, dict[str, Result]]] = {}
     places = {prefix: place for place, prefix in enumerate(themes.THEMES)}
-    for key in sorted(params.experiments, key=lambda key: places.get(key.split("_")[0], len(places))):
-        experiment, prefix = params.experiments[key], key.split("_")[0]
+    for key in sorted(params.experiments, key=lambda key: places.get(themes.prefix_of(key), len(places))):
+        experiment, prefix = params.experiments[key], themes.prefix_of(key)
         theme = themes.THEMES.get(prefix, Theme(prefix.capitalize(), ""))
         found.setdefault(theme.title, theme)
         wing = members.setdefault(theme.title, {})
@@ -325,7 +336,7 @@ def page(wings: Sequence[Wing]) -> str:
         wings=wings,
         light={name: colour for name, (colour, _) in COLOURS.items()},
         dark={name: colour for name, (_, colour) in COLOURS.items()},
-        styles=[Markup(part.STYLE) for part in (*kinds, slot_scores, confusion, attention, gates, posteriors, n_best)],
+        styles=[Markup(part.STYLE) for part in (*kinds, *STYLED)],
         families=_families(wings),
         grouped=GROUPED,
         panels=section_panels,
@@ -480,7 +491,15 @@ class Figure:
 def section_figures(section: Section) -> list[Figure]:
     """Draw what a section's predictions and traces have to show."""
     drawn = (_slot_figure(section), _confusion_figure(section), _attention_figure(section), _gates_figure(section))
-    return [figure for figure in (*drawn, *_speech_figures(section)) if figure]
+    of_sequences = (
+        _length_figure(section),
+        _similarity_figure(section),
+        _attention_map_figure(section),
+        _vector_figure(section),
+        _neighbours_figure(section),
+        _extremes_figure(section),
+    )
+    return [figure for figure in (*drawn, *_speech_figures(section), *of_sequences) if figure]
 
 
 def _taggers(section: Section) -> dict[str, Result]:
@@ -574,20 +593,10 @@ def _gates_figure(section: Section) -> Figure | None:
 
 
 def _speech_figures(section: Section) -> list[Figure | None]:
-    """Draw what was heard when, how errors grow with length, what confidence is worth, and the other readings."""
-    heard = {key: result for key, result in section.shown.items() if _is_speech(result)}
-    records = {key: result.predictions for key, result in heard.items()}
-    series = [name for name in COLOURS if name.startswith("series-")]
-    colours = {key: f"var(--{series[place % len(series)]})" for place, key in enumerate(heard)}
-    lengths = length_errors.chart(records, colours) if heard else None
-    sure = calibration.chart(records, colours) if heard else None
+    """Draw what was heard when, the other readings, and what confidence is worth."""
+    heard = [result for result in section.shown.values() if _is_speech(result)]
+    sure = calibration.chart({result.key: result.predictions for result in heard}, _colours(heard)) if heard else None
     drawn = [*_posterior_figures(section), _n_best_figure(section)]
-    if lengths is not None:
-        note = (
-            "The share of symbols wrong (substituted, left out or added) among test examples of so many symbols, each "
-            f"experiment’s first seed; lengths of fewer than {length_errors.FEWEST} examples are left out."
-        )
-        drawn.append(Figure(f"Errors by length on {section.dataset}", note, inline(lengths, "Error rate by length")))
     if sure is not None:
         note = (
             "Symbols that were heard, gathered by confidence, against the share of them that was said; the larger a "
@@ -596,6 +605,14 @@ def _speech_figures(section: Section) -> list[Figure | None]:
         )
         drawn.append(Figure(f"What a confidence is worth on {section.dataset}", note, inline(sure, "Calibration")))
     return drawn
+
+
+def _colours(results: Sequence[Result]) -> dict[str, str]:
+    """Give each experiment a colour of its own, where its family's might be another's too; that of a peer is muted."""
+    series = [name for name in COLOURS if name.startswith("series-")]
+    networks = [result.key for result in results if not result.peer]
+    found = {key: f"var(--{series[place % len(series)]})" for place, key in enumerate(networks)}
+    return {result.key: found.get(result.key, "var(--muted)") for result in results}
 
 
 def _is_speech(result: Result) -> bool:
@@ -637,6 +654,176 @@ def _n_best_figure(section: Section) -> Figure | None:
             )
             return Figure(f"Other readings on {section.dataset}", note, body)
     return None
+
+
+def _length_figure(section: Section) -> Figure | None:
+    """Draw how the score of outputs changes with length."""
+    results = [result for result in section.shown.values() if length_scores.measure_of(result.predictions)]
+    measure = length_scores.measure_of(results[0].predictions) if results else None
+    if measure is None:
+        return None
+    results = [result for result in results if measure.fits(result.predictions[0])]
+    points = {result.key: length_scores.points(result.predictions, measure) for result in results}
+    order = sorted({band for values in points.values() for band in values}, key=lambda band: int(BAND.findall(band)[0]))
+    drawn = lines.chart(points, order, (measure.axis, measure.unit), _colours(results))
+    if drawn is None:
+        return None
+    note = (
+        f"{measure.note}, each experiment’s first seed; lengths of fewer than {length_scores.FEWEST} examples are left "
+        "out."
+    )
+    alternative = f"{measure.unit} by {measure.axis}: {_said(points)}"
+    return Figure(f"{measure.heading} on {section.dataset}", note, inline(drawn, alternative))
+
+
+def _said(points: Mapping[str, Mapping[str, float]]) -> str:
+    """Say in words what a chart of lines shows."""
+    return "; ".join(
+        f"{key}: {', '.join(f'{band.partition(chr(10))[0]} {value:.1f}' for band, value in values.items())}"
+        for key, values in points.items()
+    )
+
+
+def _similarity_figure(section: Section) -> Figure | None:
+    """Draw how much of a score is owed to training sentences like the test's."""
+    results = [result for result in section.results.values() if similarity_bands.metric_of(result.metrics)]
+    if not results:
+        return None
+    metric = similarity_bands.metric_of(results[0].metrics)
+    bands = list(dict.fromkeys(band for result in results for band in similarity_bands.bands(result.metrics, metric)))
+    named = similarity_bands.named(bands, results[0].predictions)
+    points = {result.key: similarity_bands.points(result.metrics, metric, named) for result in results}
+    titles = "similarity to the nearest training sentence", results_table.label(metric)
+    drawn = lines.chart(points, list(named.values()), titles, _colours(results))
+    if drawn is None:
+        return None
+    peers = [result.key for result in results if result.peer]
+    note = (
+        f"{results_table.label(metric)}, mean over seeds, of test sentences by the similarity (0 to 1) of their source "
+        "to the nearest one of the training split."
+    )
+    if peers:
+        lowest = next(iter(named.values()))
+        bar = max(points[key].get(lowest, 0.0) for key in peers)
+        above = [key for key, values in points.items() if key not in peers and values.get(lowest, 0.0) > bar]
+        note += (
+            f" The peer ({', '.join(peers)}, grey) knows training sentences only, and so tells how far they alone "
+            f"lead. Where no training sentence is near ({lowest.partition(chr(10))[0]}), it reaches {bar:.1f}; above "
+            f"that: {', '.join(above) or 'no network'}."
+        )
+    alternative = f"{titles[1]} by {titles[0]}: {_said(points)}"
+    return Figure(f"Score by similarity to training on {section.dataset}", note, inline(drawn, alternative))
+
+
+def _attention_map_figure(section: Section) -> Figure | None:
+    """Draw what the best experiment of each kind of attention looks at as it writes."""
+    chosen: dict[str, tuple[Result, dict[str, Any]]] = {}
+    for result in sorted(section.results.values(), key=_badness):
+        if result.trace and attention_map.fits(result.trace):
+            kind = str(result.experiment.model.get("attention", result.experiment.model["name"]))
+            chosen.setdefault(kind, (result, result.trace))
+    if not chosen:
+        return None
+    drawn = [(result.key, kind, attention_map.draw(trace)) for kind, (result, trace) in list(chosen.items())[:MAPS]]
+    note = (
+        "A test example, first seed: a row is a symbol that the decoder put out, a column one of the source. The "
+        "deeper a square, the larger the weight with which the one symbol looked at the other; a row’s weights "
+        f"sum to 100 %, and those of {attention_map.WRITTEN} % and more are written. A decoder without attention has "
+        "one vector for the whole source (N24)."
+    )
+    body = Markup().join(
+        Markup("<figure><figcaption>{} ({})</figcaption>{}</figure>").format(key, kind.replace("_", " "), body)
+        for key, kind, body in drawn
+    )
+    return Figure(
+        f"Where the decoder looks on {section.dataset}", note, Markup('<div class="looks">{}</div>').format(body)
+    )
+
+
+def _vector_figure(section: Section) -> Figure | None:
+    """Draw the vectors of test examples in two dimensions, for some experiments side by side."""
+    results = [
+        result
+        for result in sorted(section.results.values(), key=lambda result: (result.peer, _badness(result)))
+        if any(map(vector_map.fits, result.predictions[:1]))
+    ][:MAPS]
+    spoken = [result for result in results if "word" in result.predictions[0]]
+    unseen = _unseen_words(section, spoken[0].predictions) if spoken else []
+    maps = []
+    for result in results:
+        chosen = vector_map.choose(result.predictions)
+        drawn = (
+            vector_map.words(chosen, unseen)
+            if result in spoken
+            else vector_map.texts(chosen, list(map(neighbours.text_of, chosen)))
+        )
+        if drawn:
+            chart, plane = drawn
+            shares = " and ".join(f"{100 * share:.0f} %" for share in plane.shares)
+            said = f"Map of {len(chosen)} vectors of {result.key}; its axes hold {shares} of their variance"
+            caption = f"{result.key}: {len(chosen)} vectors; the axes hold {shares} of the variance"
+            maps.append((caption, inline(chart, said)))
+    if not maps:
+        return None
+    note = (
+        "Vectors of test examples, first seed, scaled to length 1, on the two directions in which they spread most "
+        "(principal components). What the other directions hold is not seen here: two points that lie together may be "
+        "far apart. "
+    )
+    if spoken:
+        note += "A point is a spoken word, its colour the word; each word’s name stands in the middle of its points. "
+        if unseen:
+            note += f"Triangles are words never heard in training: {', '.join(unseen)}. "
+        note += "The better the vectors, the more the recordings of a word lie together, and apart from others (N27)."
+    else:
+        note += "Point at one to read its text; some of the outermost are written (N26)."
+    body = Markup('<div class="maps">{}</div>').format(
+        Markup().join(
+            Markup("<figure><figcaption>{}</figcaption>{}</figure>").format(caption, drawn) for caption, drawn in maps
+        )
+    )
+    return Figure(f"A map of the vectors on {section.dataset}", note, body)
+
+
+def _unseen_words(section: Section, records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Give the words of ``records`` that training has not: those marked "unseen", or else not in the training split."""
+    words = {str(record["word"]) for record in records}
+    if any("unseen" in record for record in records):
+        return sorted({str(record["word"]) for record in records if record.get("unseen")})
+    path = DATA / "prepared" / section.dataset / "train.jsonl"
+    heard = {str(example["word"]) for example in read_jsonl(path) if "word" in example} if path.exists() else set()
+    return sorted(words - heard) if heard else []
+
+
+def _neighbours_figure(section: Section) -> Figure | None:
+    """List the nearest texts of some texts by the vectors of each experiment."""
+    body = neighbours.draw({key: result.predictions for key, result in section.shown.items()})
+    if body is None:
+        return None
+    note = (
+        f"Some test texts, in an order that a hash fixes, and for each experiment the {neighbours.SHOWN} texts whose "
+        "vectors are nearest by cosine (1: the same direction), first seed. A vector that has lost the order of the "
+        "words is the same for every order of them (N26)."
+    )
+    return Figure(f"Nearest neighbours on {section.dataset}", note, body)
+
+
+def _extremes_figure(section: Section) -> Figure | None:
+    """Show the best and the worst outputs of each experiment, the experiment with the best score first."""
+    results = [result for result in sorted(section.shown.values(), key=_badness) if _predicts(result)]
+    kind = _kind_of([result.predictions[0] for result in results]) if results else None
+    if kind is None or not extremes.fits(kind):
+        return None
+    note = (
+        f"Of each experiment’s first seed, chosen by this number, which stands above each: {kind.MEASURE}. Of examples "
+        "with the same number, the longest comes first. The extremes show what can happen, not what is usual."
+    )
+    body = extremes.draw({result.key: result.predictions for result in results}, kind)
+    return Figure(f"Best and worst examples from {section.dataset}", f"{note} {kind.LEGEND}", body)
+
+
+def _predicts(result: Result) -> bool:
+    return bool(result.predictions) and "prediction" in result.predictions[0]
 
 
 def inline(chart: Any, alternative: str) -> Markup:
@@ -712,21 +899,28 @@ class Shown:
     body: Markup
 
 
+def _kind_of(records: Sequence[Mapping[str, Any]]) -> ModuleType:
+    """Give the kind that all ``records`` are of."""
+    return next(kind for kind in example_kinds() if all(map(kind.fits, records)))
+
+
 def worked_examples(section: Section, kinds: Sequence[ModuleType]) -> tuple[str, list[Shown]]:
     """Choose test examples of a section and show each once, with every experiment's output; the same ones every time.
 
     Gives a legend and the examples. They are tried in the order of a hash of their id, so that nobody picked them.
     """
     by_experiment = {
-        key: {str(record["id"]): record for record in result.predictions} for key, result in section.shown.items()
+        key: {str(record["id"]): record for record in result.predictions}
+        for key, result in section.shown.items()
+        if _predicts(result)
     }
-    shared = set.intersection(*(set(records) for records in by_experiment.values()))
+    shared = set.intersection(*(set(records) for records in by_experiment.values())) if by_experiment else set()
     order = sorted(shared, key=lambda identity: hashlib.sha256(identity.encode()).digest())
     if not order:
         return "", []
     items = [{key: records[identity] for key, records in by_experiment.items()} for identity in order]
     kind = next(kind for kind in kinds if all(kind.fits(record) for record in items[0].values()))
-    some = len(section.shown) < len(section.results)
+    some = len(by_experiment) < len(section.results)
     return kind.LEGEND, [_shown(item, kind, some) for item in _choose(items, kind)]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stages.figures import calibration, length_errors, n_best, posteriors
+from stages.figures import calibration, n_best, posteriors
 
 TRACE: dict[str, Any] = {
     "kind": "posteriors",
@@ -46,14 +46,6 @@ def test_a_wrong_transcript_is_marked_and_a_symbol_stands_over_its_peak() -> Non
     assert text.count('<rect class="true"') == 2
     assert 'y="-6">好<' in text
     assert 'class="span"' in str(posteriors.draw({**TRACE, "target": ["好"]}))
-
-
-def test_error_rates_are_by_the_length_of_what_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(length_errors, "FEWEST", 2)
-    records = [record("ab", "ab"), record("ab", "a"), record("abcd", "abcd"), record("abcd", "xbcd"), record("a", "")]
-    assert length_errors.rates(records) == {2: 25.0, 4: 12.5}
-    assert length_errors.chart({"one": records[:2]}, {"one": "red"}) is None
-    assert length_errors.chart({"one": records}, {"one": "red"}) is not None
 
 
 def test_a_symbol_counts_as_right_where_the_fewest_edits_match_it() -> None:

@@ -62,7 +62,8 @@ def chart(by_experiment: Mapping[str, Records], colours: Mapping[str, str]) -> A
                 "experiment:N",
                 sort=names,
                 scale=alt.Scale(domain=names, range=[colours[name] for name in names]),
-                legend=alt.Legend(title=None, labelColor="var(--ink)", labelLimit=300),
+                # Above the drawing, so that a narrow page need not be moved sideways to read it.
+                legend=alt.Legend(title=None, orient="top", columns=1, labelColor="var(--ink)", labelLimit=300),
             ),
         )
     )

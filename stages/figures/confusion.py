@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from markupsafe import Markup
 
 MOST = 10  # slots
 OUTSIDE = "no slot"
+CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")  # where a name may break
 STYLE = """
 .matrix th, .matrix td { padding: 0.3rem 0.5rem; font-size: 0.82rem; border-bottom: 0; }
 .matrix thead th { text-align: center; }
@@ -65,7 +67,7 @@ def draw(records: Sequence[Mapping[str, Any]]) -> Markup | None:
         shown = [counts[true, guess] for guess in kinds]
         cells = [_cell(true, guess, counts[true, guess], totals[true]) for guess in kinds]
         cells.append(_cell(true, "another slot", totals[true] - sum(shown), totals[true]))
-        rows.append((true, cells, totals[true]))
+        rows.append((Markup("<wbr>").join(CAPITAL.split(true)), cells, totals[true]))
     return Markup(TEMPLATE.render(kinds=kinds, rows=rows))
 
 

@@ -7,12 +7,15 @@ from typing import Any
 
 from jinja2 import Environment
 from markupsafe import Markup
+from sacrebleu.metrics.chrf import CHRF
 
 Record = Mapping[str, Any]
 Item = Mapping[str, Record]  # experiment to its record, all of one test example
 
 EXAMPLES = (3, 5)  # that every experiment got right, and that one or more got wrong
 VERDICTS = ("equal to the reference", "other than the reference")
+MEASURE = "chrF of the sentence (0 to 100)"
+VALUE = "chrF {:.0f}"
 LEGEND = (
     "✓ marks an output that equals the reference; another one may still be a good translation. Similarity (0 to 1) is "
     "that of the source to the nearest sentence of the training split."
@@ -40,6 +43,16 @@ def fits(record: Record) -> bool:
 def right(record: Record) -> bool:
     """Say whether the output equals the reference."""
     return bool(record["prediction"] == record["target"])
+
+
+def measure(record: Record) -> float:
+    """Give the sentence's chrF."""
+    return float(CHRF().sentence_score(record["prediction"], [record["target"]]).score)
+
+
+def size(record: Record) -> int:
+    """Give the number of characters of the reference."""
+    return len(record["target"])
 
 
 def show(item: Item) -> Markup:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ Records = Sequence[Mapping[str, Any]]
 
 FEWEST = 5  # spans in the test data that a slot must have to be shown
 MOST = 24  # slots
+CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 STYLE = """
 .heat th, .heat td { padding: 0.3rem 0.5rem; font-size: 0.82rem; }
 .heat thead th { text-align: right; max-width: 7.5rem; }
@@ -73,5 +75,13 @@ def draw(by_experiment: Mapping[str, Records], pair: tuple[str, str] | None) -> 
     gained = gains(by_experiment, pair) if pair else dict.fromkeys(slots, 0.0)
     told = {key: scores(records) for key, records in by_experiment.items()}
     spans = next(iter(told.values()))
-    rows = [(slot, spans[slot][1], [each[slot][0] for each in told.values()], gain) for slot, gain in gained.items()]
+    rows = [
+        (_breakable(slot), spans[slot][1], [each[slot][0] for each in told.values()], gain)
+        for slot, gain in gained.items()
+    ]
     return Markup(TEMPLATE.render(names=list(told), rows=rows, pair=pair))
+
+
+def _breakable(slot: str) -> Markup:
+    """Let a slot's name break between its words where a column is narrow."""
+    return Markup("<wbr>").join(CAPITAL.split(slot))

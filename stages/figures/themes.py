@@ -72,6 +72,22 @@ THEMES = {
         "anything, so that it must learn to close what it opened and to read each word once; a constrained one chooses "
         "only among the symbols from which a tree can still be reached.",
     ),
+    "text_autoencoder": Theme(
+        "Text auto-encoder",
+        "A text is pressed into one vector, and a decoder writes the text again from that vector alone (N26). A bag of "
+        "words loses the order: it gives “dog bites man” and “man bites dog” the same vector, so nothing that reads it "
+        "can tell them apart. If the decoder can rebuild the text, its vector holds the order too; a probe asks for it "
+        "directly: which of two orders of the same words was it? Texts may also be built in two levels, of words to "
+        "sentences and of sentences to a document.",
+    ),
+    "speech_autoencoder": Theme(
+        "Speech auto-encoder",
+        "A stretch of sound of any length becomes a vector of fixed size; encoder and decoder are trained together, "
+        "without any transcript, and two stretches are compared by their vectors, which is what spoken search needs "
+        "(N27). A plain auto-encoder does not beat dynamic time warping (DTW), the classic way to compare two sounds "
+        "frame by frame. A denoising one, and a correspondence one that must turn a word into another recording of the "
+        "same word, are said to; words never heard in training show whether that holds for more than the words learnt.",
+    ),
     "copy": EXTERNAL,
     "stories": EXTERNAL,
 }
@@ -124,3 +140,9 @@ DATASETS = {
     "ones. A test token in four never stands in the training data. The peers know no syntax: they hang every word on "
     "its neighbour.",
 }
+
+
+def prefix_of(key: str) -> str:
+    """Give the key of ``THEMES`` that an experiment's ``key`` begins with, the longest, or else its first part."""
+    found = [prefix for prefix in THEMES if key.startswith(f"{prefix}_") or key == prefix]
+    return max(found, key=len, default=key.split("_")[0])

@@ -87,7 +87,7 @@ class Level(nn.Module):
         inwards = nn.init.orthogonal_(torch.empty(self.hidden, input_size))
         for recurrence, turn, inputs in (
             (self.encoder, rotation, inwards),
-            (self.decoder, rotation.T, -rotation.T @ inwards),
+            (self.decoder, rotation.T, -rotation.T @ rotation.T @ inwards),
         ):
             weight, recurrent, bias, recurrent_bias = recurrence.all_weights[0]
             passed = 1.0  # the share of R h that gets through the gates
@@ -100,11 +100,14 @@ class Level(nn.Module):
                 else:
                     passed *= float(torch.sigmoid(torch.tensor(BIAS)))
             recurrent[candidate] = turn / passed
-        self.output.weight.copy_(inwards.T)
-        nn.init.orthogonal_(self.narrow.weight)
-        self.widen.weight.copy_(self.narrow.weight.T)
+        # A step of the decoder turns the state before it is put out.
+        self.output.weight.copy_(inwards.T @ rotation)
+        between = nn.init.orthogonal_(torch.empty(self.size, self.hidden))
         for linear in (self.output, self.narrow, self.widen):
             nn.init.zeros_(linear.bias)
+        # The cells of an LSTM hold what its outputs do, and its forget gate is closed: they have no part in it.
+        nn.init.zeros_(self.narrow.weight)[:, : self.hidden] = between
+        nn.init.zeros_(self.widen.weight)[: self.hidden] = between.T
 
     def encode(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """Read ``inputs`` (batch, time, input_size), each of ``lengths`` (batch,) steps: vectors (batch, size)."""

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from hashlib import sha256
+from heapq import heapify, heappop, heappush
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol, TextIO, cast
 
@@ -20,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear
 
-from stages.core.batch import Padded, mask, pad_indices, reverse
+from stages.core.batch import Padded, pad_indices, reverse
 from stages.core.dataset import Example
 from stages.core.errors import InputError
 from stages.core.params import settings
@@ -28,6 +29,7 @@ from stages.core.task import Batch, Peer, Task, read_lines
 from stages.core.vocabulary import PADDING, STOP, UNKNOWN, Vocabulary, tokens
 
 BEGIN = "▁"  # marks a piece that begins a word
+ROUNDING = 1e-5  # nats: how far apart the log-probabilities of one text may come out
 
 
 @settings
@@ -84,33 +86,33 @@ def learn_pieces(counts: Counter[str], merges: int) -> list[str]:
     pairs: Counter[tuple[str, str]] = Counter()
     holders: dict[tuple[str, str], set[int]] = defaultdict(set)
     for place, word in enumerate(words):
-        _count(word, weights[place], place, pairs, holders)
-    for _ in range(merges):
-        if not pairs:
-            break
-        best = max(pairs, key=lambda pair: (pairs[pair], pair))
-        if pairs[best] < 2:
-            break
-        pieces["".join(best)] = None
-        for place in sorted(holders[best]):
-            _count(words[place], -weights[place], place, pairs, holders)
-            words[place] = _merge(words[place], best)
-            _count(words[place], weights[place], place, pairs, holders)
-        del pairs[best], holders[best]
-    return list(pieces)
-
-
-def _count(
-    word: list[str],
-    weight: int,
-    place: int,
-    pairs: Counter[tuple[str, str]],
-    holders: dict[tuple[str, str], set[int]],
-) -> None:
-    for pair in zip(word, word[1:], strict=False):
-        pairs[pair] += weight
-        if weight > 0:
+        for pair in pairwise(word):
+            pairs[pair] += weights[place]
             holders[pair].add(place)
+    # The most frequent first, then the first in the alphabet; a pair whose count has changed since comes again.
+    queue = [(-count, pair) for pair, count in pairs.items()]
+    heapify(queue)
+    while merges and queue:
+        count, best = heappop(queue)
+        if pairs[best] != -count:
+            continue
+        if -count < 2:
+            break
+        merges -= 1
+        pieces["".join(best)] = None
+        changed: set[tuple[str, str]] = set()
+        for place in holders.pop(best):
+            for pair in pairwise(words[place]):
+                pairs[pair] -= weights[place]
+                changed.add(pair)
+            words[place] = _merge(words[place], best)
+            for pair in pairwise(words[place]):
+                pairs[pair] += weights[place]
+                holders[pair].add(place)
+                changed.add(pair)
+        for pair in changed:
+            heappush(queue, (-pairs[pair], pair))
+    return list(pieces)
 
 
 def _merge(word: list[str], pair: tuple[str, str]) -> list[str]:
@@ -269,7 +271,8 @@ class TextAutoEncoder(TextTask):
             mine = [[], *spelled] if self.model.hierarchical else [sum(spelled, [])]
             rows.extend(mine)
             counts.append(len(mine))
-        return {"rows": pad_indices(rows), "counts": torch.tensor(counts)}
+        batch: Batch = {"rows": pad_indices(rows), "counts": torch.tensor(counts)}
+        return batch if self.training else batch | {"texts": texts}  # type: ignore[dict-item]
 
     # The network.
 
@@ -330,7 +333,20 @@ class TextAutoEncoder(TextTask):
         owners = texts[:, None].expand_as(truth.mask)[truth.mask]
         return torch.zeros(len(vectors)).index_add_(0, owners, steps)
 
-    # Writing.
+    # What stages/decoding/reconstruction.py asks.
+
+    def tell(self, vectors: Tensor) -> list[dict[str, Any]]:
+        """Give the "vector" of each text, its numbers with 4 digits behind the point."""
+        return [{"vector": [round(value, 4) for value in row]} for row in vectors.tolist()]
+
+    def prefer(self, batch: Batch, other: Batch, vectors: Tensor) -> list[dict[str, Any]]:
+        """Say which text the decoder finds more probable: an "outcome" of 1 for ``batch``'s, 0 for ``other``'s."""
+        pairs = zip(
+            self.log_probabilities(batch, vectors).tolist(),
+            self.log_probabilities(other, vectors).tolist(),
+            strict=True,
+        )
+        return [{"outcome": compare(mine, its)} for mine, its in pairs]
 
     def write(self, vectors: Tensor, longest: int, sentences: int) -> list[list[list[str]]]:
         """Write each text from its vector, the most probable symbol at each step: the words of its sentences.
@@ -387,4 +403,86 @@ def _counts(batch: Batch) -> Tensor:
 
 
 class PeerAutoEncoder(TextTask):
-    pass
+    """A peer that counts words, behind the same examples; a document's sentences are read as one text.
+
+    A batch has "texts", the words of each sentence of each text.
+    """
+
+    def __init__(self, settings: Settings, vocabularies: dict[str, Vocabulary], model: Peer) -> None:
+        super().__init__(settings, vocabularies)
+        self.model = cast(Bags, model)
+
+    def fit_peer(self, examples: list[Example]) -> None:
+        """Fit the model to the words of the training texts."""
+        texts = [sum(self.words(example), []) for example in examples]
+        self.model.fit(texts, texts)
+
+    def collate(self, examples: list[Example]) -> Batch:
+        """Make a batch of texts."""
+        return self.collate_words([self.words(example) for example in examples])
+
+    def collate_words(self, texts: list[list[list[str]]]) -> Batch:
+        """Make a batch of texts, each the words of its sentences."""
+        return cast(Batch, {"texts": texts})
+
+    def loss(self, batch: Batch) -> tuple[Tensor, int]:
+        """Cross-entropy a word (a text's end included) of the texts by bigrams, in nats, and how many words."""
+        texts = _joined(batch)
+        words = sum(len(text) + 1 for text in texts)
+        return torch.tensor(-sum(map(self.model.log_probability, texts)) / words), words
+
+    def validation_update(self, batch: Batch) -> None:
+        """Note which texts are written just as they are."""
+        texts = [text for text in _joined(batch) if len(text) <= self.settings.longest]
+        self._right += [self.model.write(self.model.encode(text)) == text for text in texts]
+
+    # What stages/decoding/reconstruction.py asks.
+
+    def encode(self, batch: Batch) -> list[dict[str, int]]:
+        """Count the words of each text of ``batch``."""
+        return [self.model.encode(text) for text in _joined(batch)]
+
+    def tell(self, vectors: list[dict[str, int]]) -> list[dict[str, Any]]:
+        """Give the "bag" of each text."""
+        return [{"bag": vector} for vector in vectors]
+
+    def write(self, vectors: list[dict[str, int]], longest: int, sentences: int) -> list[list[list[str]]]:
+        """Write each text from its vector; the limits have no part in it, as the vector says how many words."""
+        return [[self.model.write(vector)] for vector in vectors]
+
+    def prefer(self, batch: Batch, other: Batch, vectors: list[dict[str, int]]) -> list[dict[str, Any]]:
+        """Say whose vector the given one is: an "outcome" of 1 for ``batch``'s, 0 for ``other``'s, 0.5 for both's.
+
+        "without_vector" is what the usual order of words alone would answer, which is no merit of the vector.
+        """
+        found = []
+        for vector, mine, its in zip(vectors, _joined(batch), _joined(other), strict=True):
+            outcome = compare(self.model.encode(mine) == vector, self.model.encode(its) == vector)
+            usual = compare(self.model.log_probability(mine), self.model.log_probability(its))
+            found.append({"outcome": outcome, "without_vector": usual})
+        return found
+
+
+class Bags(Protocol):
+    """What the task asks of a peer; see stages/models/bag_of_words.py."""
+
+    def fit(self, inputs: list[list[str]], targets: list[list[str]]) -> None:
+        """Learn from texts."""
+
+    def encode(self, text: list[str]) -> dict[str, int]:
+        """Give a text's vector."""
+
+    def write(self, bag: dict[str, int]) -> list[str]:
+        """Give the words of a vector in some order."""
+
+    def log_probability(self, text: list[str]) -> float:
+        """Say how usual an order of words is, in nats."""
+
+
+def compare(first: float, second: float) -> float:
+    """Give 1 where the ``first`` is more, 0 where the ``second`` is, 0.5 where they are the same but for rounding."""
+    return 0.5 if abs(first - second) < ROUNDING else float(first > second)
+
+
+def _joined(batch: Batch) -> list[list[str]]:
+    return [sum(text, []) for text in cast(dict[str, list[list[list[str]]]], batch)["texts"]]

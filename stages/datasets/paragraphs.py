@@ -10,7 +10,9 @@ length; no sentence is in two. A sentence is cut after its first ``most_words`` 
 few are that short: so a paragraph is not all that was written. Sentences without a letter or digit are left out, and
 where a sentence is missing a paragraph ends.
 
-Counts: COUNTS
+Counts: 3,708 sentences of 300 reviews and 5,190 of 498 editorials, of which 4 have no word; 8,572 stand in 3,125
+paragraphs (2,579 training, 308 validation, 238 test), 6,926 of them cut. A paragraph has 20 to 40 words for the most
+part.
 
 Split: all of a review or an editorial lies in one split; its key is its kind and number.
 """

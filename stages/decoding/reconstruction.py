@@ -8,7 +8,7 @@ with the one whose vector is the given one. A tie counts one half.
 from __future__ import annotations
 
 from hashlib import sha256
-from itertools import combinations
+from itertools import chain, combinations
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,7 +26,7 @@ class Settings:
     ``neighbours``: how many of the nearest other texts a record names.
     """
 
-    longest: int = pydantic.Field(default=60, gt=0)
+    longest: int = pydantic.Field(default=100, gt=0)
     sentences: int = pydantic.Field(default=6, gt=0)
     neighbours: int = pydantic.Field(default=3, ge=0)
 
@@ -64,8 +64,8 @@ def decode(task: Rebuilding, batch: dict[str, Any], settings: Settings) -> list[
     outcomes = task.prefer(batch, task.collate_words(others), vectors)
     return [
         {
-            "target": sum(text, []),
-            "prediction": sum(prediction, []),
+            "target": list(chain.from_iterable(text)),
+            "prediction": list(chain.from_iterable(prediction)),
             **told,
             "order": None if swap is None else {"exchanged": swap[0], **outcome},
         }
@@ -120,7 +120,9 @@ def complete(records: list[dict[str, Any]], settings: Settings) -> list[dict[str
 def _matrix(records: list[dict[str, Any]]) -> np.ndarray:
     if "vector" in records[0]:
         return np.array([record["vector"] for record in records], dtype=np.float64)
-    columns = {word: column for column, word in enumerate(sorted({word for record in records for word in record["bag"]}))}
+    columns = {
+        word: column for column, word in enumerate(sorted({word for record in records for word in record["bag"]}))
+    }
     matrix = np.zeros((len(records), max(len(columns), 1)))
     for row, record in enumerate(records):
         for word, count in record["bag"].items():

@@ -72,6 +72,14 @@ THEMES = {
         "anything, so that it must learn to close what it opened and to read each word once; a constrained one chooses "
         "only among the symbols from which a tree can still be reached.",
     ),
+    "text": Theme(
+        "Text auto-encoder",
+        "A text goes through one vector and is written again from that vector alone, by a network that looks at "
+        "nothing else (N26). What comes out whole was in the vector, its order too: asked which of two orders of the "
+        "same words it was, a bag of words has the same vector for both and can only guess. The networks here start "
+        "as a rotation: each step turns what is held and adds a word, and the decoder turns it back, the last word "
+        "first; training goes on from there. In two levels, words become sentences and sentences a paragraph.",
+    ),
     "copy": EXTERNAL,
     "stories": EXTERNAL,
 }
@@ -112,6 +120,9 @@ DATASETS = {
     "heard in training, but the phrases are the same, and a synthesiser says a syllable in much the same way each "
     "time. So the figures compare methods, and tell whether doubled characters are heard; they say nothing about how "
     "well people would be understood.",
+    "paragraphs": "Two to four consecutive sentences of a product review or a newspaper editorial (N26). All of a "
+    "review or editorial lies in one split. Few sentences are short, so each is cut after its tenth word: what goes in "
+    "and has to come out is the cut text, and up to 40 words have to pass through one vector.",
     "cmudict": "English words and their pronunciations in American English, from the dictionary of Carnegie Mellon "
     "University (N24): 39 phones, without stress. A word of several pronunciations counts as right with any of them, "
     "and the nearest one is compared. Many are names, whose spelling says less than a common word’s. Inflected forms "

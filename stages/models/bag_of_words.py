@@ -18,6 +18,8 @@ from stages.core.task import Peer
 
 Training = Seeded
 Bag = dict[str, int]
+# Of a text: log-probability, words, and how many of each word are left.
+Beginning = tuple[float, tuple[str, ...], tuple[int, ...]]
 EDGE = ""  # before a text's first word and after its last
 
 
@@ -61,9 +63,9 @@ class BagOfWords(Peer):
     def write(self, bag: Bag) -> list[str]:
         """Put the words of ``bag`` into their most probable order."""
         places = sorted(bag)
-        beginnings = [(0.0, (EDGE,), tuple(bag[word] for word in places))]
+        beginnings: list[Beginning] = [(0.0, (EDGE,), tuple(bag[word] for word in places))]
         for _ in range(sum(bag.values())):
-            grown: dict[tuple[str, tuple[int, ...]], tuple[float, tuple[str, ...], tuple[int, ...]]] = {}
+            grown: dict[tuple[str, tuple[int, ...]], Beginning] = {}
             for score, text, left in beginnings:
                 for longer in self._extend(score, text, left, places):
                     # Of two beginnings with the same words and the same last one, the worse can never win.
@@ -76,7 +78,7 @@ class BagOfWords(Peer):
 
     def _extend(
         self, score: float, text: tuple[str, ...], left: tuple[int, ...], places: list[str]
-    ) -> Iterator[tuple[float, tuple[str, ...], tuple[int, ...]]]:
+    ) -> Iterator[Beginning]:
         for place, count in enumerate(left):
             if count:
                 rest = (*left[:place], count - 1, *left[place + 1 :])

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, Protocol, TextIO, cast
 
@@ -180,7 +180,7 @@ class TextTask(Task):
         return sum(map(len, self.words(example)))
 
     def validation_scores(self) -> dict[str, float]:
-        """Give the share, in percent, of texts of at most ``longest`` words a sentence that are written word by word."""
+        """Give the percentage that come out whole, of the texts whose sentences have at most ``longest`` words."""
         right, self._right = self._right, []
         return {"validation_exact_match": 100 * sum(right) / len(right) if right else 0.0}
 
@@ -268,11 +268,11 @@ class TextAutoEncoder(TextTask):
         rows, counts = [], []
         for sentences in texts:
             spelled = [[symbol for word in words for symbol in self.spell(word)] for words in sentences]
-            mine = [[], *spelled] if self.model.hierarchical else [sum(spelled, [])]
+            mine = [[], *spelled] if self.model.hierarchical else [list(chain.from_iterable(spelled))]
             rows.extend(mine)
             counts.append(len(mine))
         batch: Batch = {"rows": pad_indices(rows), "counts": torch.tensor(counts)}
-        return batch if self.training else batch | {"texts": texts}  # type: ignore[dict-item]
+        return batch if self.training else cast(Batch, batch | {"texts": texts})
 
     # The network.
 
@@ -302,9 +302,7 @@ class TextAutoEncoder(TextTask):
         if vectors is None:
             vectors = self.model.encode(encoded, counts)
         turned = reverse(rows.values[..., None], rows.lengths)[..., 0]
-        outputs = self.model.write(
-            self.dropout(self.embedding(turned)), self.model.plan(vectors, encoded, counts)
-        )
+        outputs = self.model.write(self.dropout(self.embedding(turned)), self.model.plan(vectors, encoded, counts))
         truth = Padded(nn.functional.pad(turned, (0, 1)), rows.lengths + 1)
         truth.values[torch.arange(len(turned)), rows.lengths] = self.stop_symbol
         return self.score(outputs[truth.mask]), truth
@@ -319,11 +317,13 @@ class TextAutoEncoder(TextTask):
 
     def _note(self, batch: Batch, equal: Tensor, right: Tensor, truth: Padded) -> None:
         """Note which texts are written just as they are: a greedy writer makes no mistake where none is made here."""
-        texts = torch.repeat_interleave(torch.arange(len(batch["counts"])), _counts(batch))
+        texts = torch.repeat_interleave(torch.arange(len(_counts(batch))), _counts(batch))
         owners = texts[:, None].expand_as(truth.mask)[truth.mask]
         wrong = torch.zeros(len(_counts(batch)))
         wrong.index_add_(0, owners, (~equal | (right == self.symbols.index[UNKNOWN])).float())
-        self._right += (wrong == 0).tolist()
+        for text, mistakes in zip(cast(Any, batch["texts"]), wrong.tolist(), strict=True):
+            if max(map(len, text)) <= self.settings.longest:
+                self._right.append(mistakes == 0)
 
     def log_probabilities(self, batch: Batch, vectors: Tensor) -> Tensor:
         """Give the log-probability (texts,) in nats that each text of ``batch`` is written from its vector."""
@@ -414,7 +414,7 @@ class PeerAutoEncoder(TextTask):
 
     def fit_peer(self, examples: list[Example]) -> None:
         """Fit the model to the words of the training texts."""
-        texts = [sum(self.words(example), []) for example in examples]
+        texts = [list(chain.from_iterable(self.words(example))) for example in examples]
         self.model.fit(texts, texts)
 
     def collate(self, examples: list[Example]) -> Batch:
@@ -485,4 +485,4 @@ def compare(first: float, second: float) -> float:
 
 
 def _joined(batch: Batch) -> list[list[str]]:
-    return [sum(text, []) for text in cast(dict[str, list[list[list[str]]]], batch)["texts"]]
+    return [list(chain.from_iterable(text)) for text in cast(dict[str, list[list[list[str]]]], batch)["texts"]]

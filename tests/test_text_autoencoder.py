@@ -341,3 +341,12 @@ def test_a_person_sees_a_text_and_what_its_vector_holds() -> None:
     examples = task.read_input(io.StringIO("Close the door\n\n Open the window \n"))
     shown = [task.present(record) for record in decode(task, examples)]
     assert shown == ["close the door\n  close the door", "open the window\n  open the window"]
+
+
+def test_a_persons_line_is_divided_into_sentences_for_two_levels() -> None:
+    task = build_task(DOCUMENTS, document=40, cell="gru", rotation=True)
+    examples = task.read_input(io.StringIO("Open the door.  Close it.\nClose it"))
+    assert [task.words(example) for example in examples] == [
+        [["open", "the", "door", "."], ["close", "it", "."]],
+        [["close", "it"]],
+    ]

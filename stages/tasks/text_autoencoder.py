@@ -9,6 +9,7 @@ share them (Press and Wolf 2017), unless ``tied`` is off.
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
@@ -217,6 +218,14 @@ class TextAutoEncoder(TextTask):
         self.stop_symbol = self.symbols.index[STOP]
         self.never = [self.symbols.index[PADDING], self.symbols.index[UNKNOWN]]
         self._spelled: dict[str, list[int]] = {}
+
+    def read_input(self, source: Path | TextIO) -> list[Example]:
+        """Read a text a line; with two levels, a sentence ends at white space behind a full stop, ! or ?."""
+        examples = super().read_input(source)
+        if not self.model.hierarchical:
+            return examples
+        field = self.settings.field
+        return [{**example, field: re.split(r"(?<=[.!?])\s+", example[field])} for example in examples]
 
     # Words and symbols.
 

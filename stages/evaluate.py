@@ -28,7 +28,10 @@ BATCH = 64  # fixed, so that a batch's rounding is the same everywhere
 
 
 def predict(task: Task, examples: list[Example], decoder: ModuleType, settings: Any) -> list[dict[str, Any]]:
-    """Decode ``examples``, batched by length; gives a record (example and decoder's output) each, in order."""
+    """Decode ``examples``, batched by length; gives a record (example and decoder's output) each, in order.
+
+    A decoder that compares examples with each other has ``complete``, which is given all records.
+    """
     order = sorted(range(len(examples)), key=lambda index: task.size(examples[index]))
     records: dict[int, dict[str, Any]] = {}
     with torch.inference_mode():
@@ -37,7 +40,8 @@ def predict(task: Task, examples: list[Example], decoder: ModuleType, settings: 
             batch = task.collate([examples[index] for index in chosen])
             decoded = decoder.decode(task, batch, settings)
             records |= {index: examples[index] | said for index, said in zip(chosen, decoded, strict=True)}
-    return [records[index] for index in range(len(examples))]
+    found = [records[index] for index in range(len(examples))]
+    return decoder.complete(found, settings) if hasattr(decoder, "complete") else found
 
 
 def summarise(scores: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:

@@ -77,8 +77,9 @@ THEMES = {
         "A text is pressed into one vector, and a decoder writes the text again from that vector alone (N26). A bag of "
         "words loses the order: it gives “dog bites man” and “man bites dog” the same vector, so nothing that reads it "
         "can tell them apart. If the decoder can rebuild the text, its vector holds the order too; a probe asks for it "
-        "directly: which of two orders of the same words was it? Texts may also be built in two levels, of words to "
-        "sentences and of sentences to a document.",
+        "directly: which of two orders of the same words was it? The networks here start "
+        "as a rotation: each step turns what is held and adds a word, and the decoder turns it back, the last word "
+        "first; training goes on from there. In two levels, words become sentences and sentences a paragraph.",
     ),
     "speech_autoencoder": Theme(
         "Speech auto-encoder",
@@ -128,6 +129,9 @@ DATASETS = {
     "heard in training, but the phrases are the same, and a synthesiser says a syllable in much the same way each "
     "time. So the figures compare methods, and tell whether doubled characters are heard; they say nothing about how "
     "well people would be understood.",
+    "paragraphs": "Two to four consecutive sentences of a product review or a newspaper editorial (N26). All of a "
+    "review or editorial lies in one split. Few sentences are short, so each is cut after its tenth word: what goes in "
+    "and has to come out is the cut text, and up to 40 words have to pass through one vector.",
     "cmudict": "English words and their pronunciations in American English, from the dictionary of Carnegie Mellon "
     "University (N24): 39 phones, without stress. A word of several pronunciations counts as right with any of them, "
     "and the nearest one is compared. Many are names, whose spelling says less than a common word’s. Inflected forms "

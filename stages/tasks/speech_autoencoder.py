@@ -359,10 +359,10 @@ class SpeechAutoencoder(SpeechVectors):
         """Log the validation loss; in pretraining under another name, since it is of another target."""
         vectors = self.vectors(batch)
         loss, items = self._loss(batch, vectors)
-        name = "validation_autoencoder" if self.pretrains else "validation_loss"
-        self.log(name, loss, batch_size=items, prog_bar=True)
         if self.pretrains:
-            self.log("validation_loss", loss * torch.nan, batch_size=items)
+            self.log("validation_autoencoder", loss, batch_size=items)
+            loss = loss * torch.nan
+        self.log("validation_loss", loss, batch_size=items, prog_bar=True)
         words = batch["words"]
         assert isinstance(words, Tensor)
         self._vectors.append(vectors)

@@ -68,15 +68,24 @@ def values(part: Any) -> torch.Tensor:
 # The network.
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(("cell", "places"), [(cell, places) for cell in CELLS for places in (0, 4)])
 @torch.no_grad()
-def test_padding_changes_no_vector_and_no_rebuilt_frame(cell: str) -> None:
-    task = built(NETWORK | {"cell": cell})
+def test_padding_changes_no_vector_and_no_rebuilt_frame(cell: str, places: int) -> None:
+    task = built(NETWORK | {"cell": cell, "places": places})
     together = task.vectors(task.collate(EXAMPLES))
     alone = torch.cat([task.vectors(task.collate([example])) for example in EXAMPLES])
     assert torch.allclose(together, alone, atol=1e-6)
     rebuilt = task.model.decode(together[:2], torch.tensor([5, 9]))
     assert torch.allclose(rebuilt[0, :5], task.model.decode(together[:1], torch.tensor([5]))[0], atol=1e-6)
+
+
+def test_places_run_from_the_first_to_the_last_real_step() -> None:
+    values = torch.arange(12.0).view(2, 6, 1)
+    read = segment_autoencoder.read_at(values, torch.tensor([5, 1]), 3)
+    assert read[:, :, 0].tolist() == [[0, 2, 4], [6, 6, 6]]
+    assert segment_autoencoder.read_at(values, torch.tensor([2, 6]), 3)[:, :, 0].tolist() == [[0, 0.5, 1], [6, 8.5, 11]]
+    with pytest.raises(ValueError, match="vector_size 100 should be a multiple of places, 7"):
+        segment_autoencoder.Settings(hidden=4, places=7)
 
 
 def test_positions_run_from_the_first_to_the_last_frame() -> None:
@@ -145,6 +154,23 @@ def test_partners_are_other_recordings_of_the_same_word() -> None:
             met.add((example["recording"], example["partner"]))
     assert len(met) == 12 * 3
     assert task.draw(EXAMPLES[:1], torch.Generator())[0]["partner"] == 0  # alone of its word
+
+
+def test_a_spliced_example_and_its_target_are_of_the_same_words_cut_at_the_same_shares() -> None:
+    task = built(correspondence=True, splice=1.0, centre=False)
+    word = {example["recording"]: example["word"] for example in EXAMPLES}
+    drawn = task.draw(EXAMPLES, torch.Generator().manual_seed(1))
+    assert len({example["tail"] for example in drawn}) > 3
+    for example in drawn:
+        assert word[example["partner"]] == word[example["recording"]]
+        assert word[example["tail_partner"]] == word[example["tail"]]
+    example = drawn[0] | {"cuts": [0.5, 0.25]}
+    batch = task.collate([example])
+    for part, head, tail in (("frames", "recording", "tail"), ("target", "partner", "tail_partner")):
+        first, second = (values(task.collate([{"recording": example[name]}])["frames"])[0] for name in (head, tail))
+        joined = torch.cat([first[: round(len(first) / 2)], second[round(len(second) / 4) :]])
+        assert torch.equal(values(batch[part])[0], joined)
+    assert not any("tail" in example for example in built(splice=0.0).draw(EXAMPLES, torch.Generator()))
 
 
 def test_the_target_is_the_recording_itself_in_pretraining_and_the_partner_after_it() -> None:

@@ -135,8 +135,8 @@ DATASETS = {
     "review or editorial lies in one split. Few sentences are short, so each is cut after its tenth word: what goes in "
     "and has to come out is the cut text, and up to 40 words have to pass through one vector.",
     "spoken_words": "Recordings of single English digits by six people. A method says of any two how alike they are: "
-    "is the same word said in both (N27)? The networks are trained on recordings of 0 to 5. The columns of unseen words "
-    "are of 6 to 9, which they have never heard, and which had no part in choosing a setting. The correspondence "
+    "is the same word said in both (N27)? The networks are trained on recordings of 0 to 5. The columns of unseen "
+    "words are of 6 to 9, which they have never heard, and which had no part in choosing a setting. The correspondence "
     "auto-encoder is told which recordings of 0 to 5 are of the same word; the others are told nothing. The archive "
     "does not say who speaks: the six voices are the same in training and test, so the figures say nothing about "
     "voices never heard. Dynamic time warping compares two recordings frame by frame and has no vectors, so a "

@@ -382,17 +382,11 @@ class SpeechAutoencoder(SpeechVectors):
         errors = (rebuilt - target.values).square().mean(dim=2)[target.mask]
         return errors.mean(), len(errors)
 
-    def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Log the validation loss; in pretraining under another name, since it is of another target."""
-        vectors = self.vectors(batch)
-        loss, items = self._loss(batch, vectors)
-        if self.pretrains:
-            self.log("validation_autoencoder", loss, batch_size=items)
-            loss = loss * torch.nan
-        self.log("validation_loss", loss, batch_size=items, prog_bar=True)
+    def validation_update(self, batch: Batch) -> None:
+        """Keep the vectors: recordings are compared with all others."""
         words = batch["words"]
         assert isinstance(words, Tensor)
-        self._vectors.append(vectors)
+        self._vectors.append(self.vectors(batch))
         self._words += words.tolist()
 
     def validation_scores(self) -> dict[str, float]:
@@ -406,23 +400,20 @@ class SpeechAutoencoder(SpeechVectors):
             return {"validation_average_precision": torch.nan, "validation_autoencoder_precision": score}
         return {"validation_average_precision": score}
 
-    def training_scores(self) -> dict[str, float]:
-        """Give loss and gradient norm; the loss of pretraining is of another target, and has another name."""
-        scores = super().training_scores()
-        if self.pretrains:
-            scores["training_autoencoder"] = scores.pop("training_loss")
-        return scores
+    @property
+    def loss_name(self) -> str:
+        """The loss of pretraining is of another target."""
+        return "autoencoder" if self.pretrains else "loss"
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Build the optimizer; raises InputError where pretraining leaves no epoch for the correspondence."""
+    def prepare_training(self, plan: Training, train: list[Example], validation: list[Example]) -> None:
+        """Take the plan; raises InputError where pretraining leaves too few epochs for the correspondence."""
+        super().prepare_training(plan, train, validation)
         first = self.settings.pretraining.epochs if self.settings.pretraining else 0
-        assert self.plan is not None
-        if self.plan.epochs <= first:
+        if plan.epochs < first + plan.average:
             raise InputError(
-                f"training.epochs is {self.plan.epochs}, of which task.pretraining.epochs takes {first}; it should be "
-                f"at least {first + 1}, so that some are left for the correspondence"
+                f"training.epochs is {plan.epochs}, of which task.pretraining.epochs takes {first}; it should be at "
+                f"least {first + plan.average}, so that some are left for the correspondence"
             )
-        return super().configure_optimizers()
 
     def prepare_update(self, optimizer: torch.optim.Optimizer, epochs: float) -> None:
         """Set the learning rate; pretraining and what follows it are trainings of their own."""

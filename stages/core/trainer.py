@@ -163,10 +163,9 @@ class Fitting(pl.LightningModule):
         loss, items = self.task.loss(batch)
         name = self.task.loss_name
         self.log(f"validation_{name}", loss, batch_size=items, prog_bar=True)
-        if name == "loss":
-            self.task.validation_update(batch)
-        else:
+        if name != "loss":
             self.log("validation_loss", loss * torch.nan, batch_size=items, prog_bar=True)
+        self.task.validation_update(batch)
 
     def on_validation_epoch_end(self) -> None:
         """Log the task's own validation scores."""

@@ -332,6 +332,11 @@ class SequenceClassification(Classification):
         """The loss of pretraining is of another kind."""
         return "language_model" if self.pretrains else "loss"
 
+    def validation_update(self, batch: Batch) -> None:
+        """Count the right classes; in pretraining none is asked for, so that no epoch of it is the best."""
+        if not self.pretrains:
+            super().validation_update(batch)
+
     def prepare_training(self, plan: Training, train: list[Example], validation: list[Example]) -> None:
         """Take the plan; raises InputError where pretraining leaves too few epochs for the classes."""
         super().prepare_training(plan, train, validation)

@@ -212,9 +212,8 @@ def test_the_same_seed_gives_the_same_bits(tmp_path: Path) -> None:
 
 def test_a_correspondence_without_epochs_and_a_pretraining_without_correspondence_are_errors() -> None:
     task = built(correspondence=True, pretraining={"epochs": 4, "learning_rate": 0.01})
-    task.plan = plan(4)
     with pytest.raises(InputError, match=r"training\.epochs is 4, of which task\.pretraining\.epochs takes 4"):
-        task.configure_optimizers()
+        task.prepare_training(plan(4), EXAMPLES, EXAMPLES)
     with pytest.raises(ValueError, match="unless correspondence is true"):
         speech_autoencoder.Settings(pretraining=Pretraining(epochs=1, learning_rate=0.1))
 

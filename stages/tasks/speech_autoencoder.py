@@ -24,14 +24,13 @@ import numpy as np
 import pydantic
 import torch
 from safetensors import numpy as packing
-from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
 
 from stages.core.batch import Padded, pad
 from stages.core.dataset import Example
 from stages.core.errors import InputError
 from stages.core.params import settings
-from stages.core.task import Batch, Peer, Task
+from stages.core.task import Batch, Peer, Task, Training
 from stages.core.vocabulary import Vocabulary
 
 COEFFICIENTS = 13
@@ -466,6 +465,8 @@ def average_precision(closeness: np.ndarray, words: Sequence[Any]) -> float:
 
     ``closeness`` (n, n) orders the pairs. NaN where no pair has the same word, or each has.
     """
+    from sklearn.metrics import average_precision_score  # 1 s to import, which only training needs
+
     first, second = np.triu_indices(len(words), 1)
     same = np.asarray(words)[first] == np.asarray(words)[second]
     if same.all() or not same.any():

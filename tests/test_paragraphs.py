@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from stages.core import vocabulary
 from stages.core.dataset import SPLITS, Example, Prepared, read_split, write_prepared
 from stages.core.errors import InputError
 from stages.datasets import paragraphs
@@ -59,8 +60,12 @@ def test_sentences_are_cut_and_the_cuts_are_counted(tmp_path: Path) -> None:
     rows = [*lines(), "99_1\t1\tOne, two, three, four", "99_2\t1\tFive &amp; six"]
     prepared = prepare(write(tmp_path, review=rows), SETTINGS)
     mine = next(example for example in all_of(prepared) if example["key"] == "review 99")
-    assert mine["sentences"] == ["one , two , three", "five & six"]
+    assert mine["sentences"] == ["One, two, three", "Five & six"]
     assert prepared.facts["cut"] == 1
+
+
+def test_words_are_those_that_tasks_read() -> None:
+    assert paragraphs.WORD.pattern == vocabulary.WORD.pattern
 
 
 def test_bad_lines_are_counted_and_named(tmp_path: Path) -> None:

@@ -30,11 +30,12 @@ import pydantic
 from stages.core.dataset import SPLITS, Example, Prepared, Rejected, split_of
 from stages.core.errors import InputError
 from stages.core.params import settings
-from stages.core.vocabulary import tokens
 
 ARCHIVE = Path("vader") / "additional_resources" / "hutto_ICWSM_2014.tar.gz"
 FILES = {"review": "amazonReviewSnippets_GroundTruth.txt", "editorial": "nytEditorialSnippets_GroundTruth.txt"}
 LARGEST = 2_000_000  # bytes of a file in the archive
+# A word or a punctuation mark, as tasks divide text (stages/core/vocabulary.py).
+WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*|[^\w\s]|_")
 IDENTIFIER = re.compile(r"(\d+)_(\d+)")
 
 
@@ -60,20 +61,25 @@ def prepare(raw: Path, settings: Settings) -> Prepared:
     rejected: list[Rejected] = []
     splits: dict[str, list[Example]] = {split: [] for split in SPLITS}
     sentences: Counter[str] = Counter()
-    cut = 0
+    shortened = 0
     for kind, name in FILES.items():
         text = _member(raw / ARCHIVE, name)
         for number, lines in _texts(text, name, rejected).items():
             key = f"{kind} {number}"
             for first, paragraph in _paragraphs(lines, settings):
                 split = split_of(key, settings.validation, settings.test)
-                words = [tokens(sentence, "word") for sentence in paragraph]
-                cut += sum(len(mine) > settings.most_words for mine in words)
-                sentences[split] += len(words)
-                kept = [" ".join(mine[: settings.most_words]) for mine in words]
+                kept = [cut(sentence, settings.most_words) for sentence in paragraph]
+                shortened += sum(mine != sentence for mine, sentence in zip(kept, paragraph, strict=True))
+                sentences[split] += len(kept)
                 splits[split].append({"id": f"{kind}_{number}_{first}", "key": key, "sentences": kept})
-    facts = {"sentences": dict(sentences), "cut": cut}
+    facts = {"sentences": dict(sentences), "cut": shortened}
     return Prepared(splits, rejected=rejected, facts=facts)
+
+
+def cut(sentence: str, most: int) -> str:
+    """Give ``sentence`` up to its word number ``most``."""
+    ends = [word.end() for word in WORD.finditer(sentence)]
+    return sentence if len(ends) <= most else sentence[: ends[most - 1]]
 
 
 def _texts(content: str, name: str, rejected: list[Rejected]) -> dict[int, dict[int, str]]:

@@ -646,6 +646,13 @@ def _n_best_figure(section: Section) -> Figure | None:
     """List the readings of the best experiment that searched for more than one."""
     for result in sorted(section.results.values(), key=_badness):
         body = n_best.draw(result.predictions, result.experiment.task.get("separator", " "))
+        if body and "source" in result.predictions[0]:
+            note = (
+                f"The outputs that the beam search of {result.key} ended with, the best {n_best.SHOWN}, of the test "
+                "examples in which the first two are nearest to each other; ✓ marks a reference. The score is what the "
+                "search orders by; the shares are those of the probabilities. First seed."
+            )
+            return Figure(f"Other outputs on {section.dataset}", note, body)
         if body:
             note = (
                 f"The readings that the beam search of {result.key} ended with, the best {n_best.SHOWN}, of the test "

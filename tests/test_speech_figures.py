@@ -66,5 +66,17 @@ def test_readings_stand_in_the_order_of_the_search_with_their_shares() -> None:
     assert n_best.draw([record("a", "a")], "") is None
 
 
+def test_outputs_for_a_source_are_marked_by_any_reference() -> None:
+    shown = [{"prediction": ["AH"], "log_probability": -1.0, "score": -0.5}]
+    shown += [{"prediction": ["EY"], "log_probability": -1.0, "score": -0.75}]
+    example = {"id": "a", "source": ["a", "<"], "targets": [["IY"], ["EY"]], "target": ["IY"], "n_best": shown}
+    text = str(n_best.draw([example], " "))
+    assert re.findall(r'class="text(.*?)">(.*?)</td>', text) == [("", "AH"), (" said", "EY ✓")]
+    assert re.findall(r"<td>(-?[\d.]+)</td><td>([\d.]+) %", text) == [("-0.50", "50.0"), ("-0.75", "50.0")]
+    assert ">a &lt;<" in text
+    translated = {"id": "t", "source": "box", "target": "盒", "n_best": [{**shown[0], "prediction": "盒"}] * 2}
+    assert str(n_best.draw([translated], " ")).count("盒 ✓") == 2
+
+
 def reading(text: str, log_probability: float, **more: float) -> dict[str, Any]:
     return {"symbols": list(text), "log_probability": log_probability, **more}

@@ -1,4 +1,4 @@
-"""The other readings that a beam search of speech had in mind: n-best lists of some test examples."""
+"""The other outputs that a beam search had in mind, of speech or of a source: n-best lists of some test examples."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from markupsafe import Markup
 Records = Sequence[Mapping[str, Any]]
 
 EXAMPLES, SHOWN = 4, 5
+LONGEST = 40  # symbols of an output that is listed
 STYLE = """
 .readings td { font-variant-numeric: tabular-nums; }
 .readings td.text { min-width: 8rem; }
@@ -20,11 +21,11 @@ STYLE = """
 """
 TEMPLATE = Environment(autoescape=True).from_string("""
 <table class="readings"><caption class="unseen">Best readings of some test examples</caption>
-<thead><tr><th scope="col">said</th><th scope="col">reading</th><th scope="col">score (nats)</th>
+<thead><tr><th scope="col">{{ given }}</th><th scope="col">{{ found }}</th><th scope="col">score (nats)</th>
 <th scope="col">share of those listed</th></tr></thead>
-{% for said, readings in lists %}<tbody>{% for text, score, share in readings %}
+{% for said, readings in lists %}<tbody>{% for text, right, score, share in readings %}
 <tr>{% if loop.first %}<th scope="rowgroup" rowspan="{{ readings | length }}">{{ said }}</th>{% endif -%}
-<td class="text{{ ' said' if text == said }}">{{ text or "(nothing)" }}{{ " ✓" if text == said }}</td>
+<td class="text{{ ' said' if right }}">{{ text or "(nothing)" }}{{ " ✓" if right }}</td>
 <td>{{ "%.2f" | format(score) }}</td><td>{{ "%.1f" | format(100 * share) }} %</td></tr>{% endfor %}
 </tbody>{% endfor %}</table>
 """)
@@ -36,8 +37,12 @@ def score(reading: Mapping[str, Any]) -> float:
 
 
 def choose(records: Records) -> list[Mapping[str, Any]]:
-    """Take the ``EXAMPLES`` examples whose two best readings are nearest to each other, ties by a hash of their id."""
-    found = [record for record in records if len(record.get("n_best", [])) > 1]
+    """Take the ``EXAMPLES`` examples whose two best readings are nearest to each other, ties by a hash of their id.
+
+    Those whose best reading is longer than ``LONGEST`` symbols are left out.
+    """
+    several = [record for record in records if len(record.get("n_best", [])) > 1]
+    found = [record for record in several if len(_output(record["n_best"][0])) <= LONGEST]
 
     def nearness(record: Mapping[str, Any]) -> tuple[float, bytes]:
         first, second, *_ = map(score, record["n_best"])
@@ -47,17 +52,36 @@ def choose(records: Records) -> list[Mapping[str, Any]]:
 
 
 def draw(records: Records, separator: str) -> Markup | None:
-    """Write the readings of the chosen examples, the best first; None where no record has a list of them."""
+    """Write the readings of the chosen examples, the best first; None where no record has a list of them.
+
+    ``separator`` stands between symbols. The shares are those of the scores, or, where a source was given, those of the
+    log-probabilities, since a search may then order by another measure that weighs length.
+    """
     chosen = choose(records)
     if not chosen:
         return None
     lists = []
     for record in chosen:
         shown = record["n_best"][:SHOWN]
-        weights = [math.exp(score(reading) - score(shown[0])) for reading in shown]
+        logarithms = [reading["log_probability"] if "source" in record else score(reading) for reading in shown]
+        weights = [math.exp(value - max(logarithms)) for value in logarithms]
         readings = [
-            (separator.join(reading["symbols"]), score(reading), weight / sum(weights))
-            for reading, weight in zip(shown, weights, strict=True)
+            (_text(_output(reading), separator), _output(reading) in _references(record), score(reading), weight)
+            for reading, weight in zip(shown, (weight / sum(weights) for weight in weights), strict=True)
         ]
-        lists.append((separator.join(record["symbols"]), readings))
-    return Markup(TEMPLATE.render(lists=lists))
+        lists.append((_text(record.get("source", record.get("symbols")), separator), readings))
+    given, found = ("source", "output") if "source" in chosen[0] else ("said", "reading")
+    return Markup(TEMPLATE.render(lists=lists, given=given, found=found))
+
+
+def _output(reading: Mapping[str, Any]) -> Any:
+    return reading["prediction"] if "prediction" in reading else reading["symbols"]
+
+
+def _references(record: Mapping[str, Any]) -> list[Any]:
+    """Give all outputs that are right."""
+    return list(record.get("targets") or [record["target"] if "target" in record else record["symbols"]])
+
+
+def _text(symbols: Any, separator: str) -> str:
+    return symbols if isinstance(symbols, str) else separator.join(symbols)

@@ -162,6 +162,8 @@ def _layered(points: Any, labels: list[dict[str, Any]], spread: bool) -> Any:
         where: dict[str, Any] = {"aria": False, "align": "center", "fontWeight": "bold", "fontSize": 13}
         if not spread:
             where = {"aria": False, "align": label["align"], "dy": -8 if label["y"] > 0 else 14}
+        if not spread:  # which point it is that is labelled
+            layers.append(base.mark_point(aria=False, size=70, color="var(--ink)", strokeWidth=1.2))
         layers += [
             base.mark_text(stroke="var(--page)", strokeWidth=4, strokeJoin="round", color="var(--page)", **where),
             base.mark_text(color="var(--ink)", **where),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import pydantic
 import torch
@@ -154,12 +155,12 @@ class DecoderLayer(Layer):
     def forward(
         self, steps: Tensor, before: Tensor, so_far: Tensor, source: Tensor, allowed: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """(batch, steps, width) to the same, with the keys and values of earlier steps and these, and normal steps.
+        """(batch, steps, width) to the same, with all keys and values so far, and what looked at the source.
 
         ``before`` (batch, 2, heads, earlier, width / heads) are those of earlier steps, and ``so_far`` (steps, earlier
         + steps) bool is True where a step may look; ``source`` (batch, 2, heads, source_time, width / heads) are the
-        source's, and ``allowed`` (batch, 1, 1, source_time) is False at padding. The normal steps (batch, steps, width)
-        are what looks at the source.
+        source's, and ``allowed`` (batch, 1, 1, source_time) is False at padding. What looked at the source are the
+        normalised steps (batch, steps, width).
         """
         normal = self.attention_norm(steps)
         keys_values = torch.cat([before, self.attention.keys_values(normal)], dim=3)
@@ -172,7 +173,8 @@ class DecoderLayer(Layer):
 class TransformerEncoderDecoder(nn.Module):
     """Encoder and decoder over embedded symbols, which are projected to ``width`` on either side.
 
-    Learning rates are those of embeddings, some ten times as high as elsewhere; see ``Linear``.
+    Its learning rate is that of embeddings, some ten times as high as is usual; see ``Linear``.
+
     ``encode`` a source once, then ``decode`` whole targets (teacher forcing) or one step after another (search): the
     numbers are the same. State goes in and comes out.
     """
@@ -197,7 +199,8 @@ class TransformerEncoderDecoder(nn.Module):
         for layer in self.encoder:
             steps = layer(steps, real[:, None, None])
         steps = self.encoder_norm(steps)
-        offered = torch.stack([layer.source_attention.keys_values(steps) for layer in self.decoder], dim=1)
+        decoder = cast(list[DecoderLayer], self.decoder)
+        offered = torch.stack([layer.source_attention.keys_values(steps) for layer in decoder], dim=1)
         empty = offered[:, 0, :, :, :0]
         return Memory(offered, real), (empty,) * len(self.decoder)
 
@@ -217,7 +220,8 @@ class TransformerEncoderDecoder(nn.Module):
         for layer, before, source in zip(self.decoder, state, memory.keys_values.unbind(1), strict=True):
             steps, keys_values, looking = layer(steps, before, so_far, source, real)
             after.append(keys_values)
-        weights = self.decoder[-1].source_attention.weights(looking, memory.keys_values[:, -1], real)
+        last = cast(DecoderLayer, self.decoder[-1])
+        weights = last.source_attention.weights(looking, memory.keys_values[:, -1], real)
         return self.decoder_norm(steps) * self.output_size**-0.5, tuple(after), weights
 
     def _place(self, steps: Tensor, first: int) -> Tensor:

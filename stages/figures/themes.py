@@ -60,7 +60,8 @@ THEMES = {
         "Machine translation",
         "Neither side’s length is known from the other’s: an encoder reads the English message, and a decoder writes "
         "Chinese until it puts out a stop symbol (N24). The cells are gated recurrent units (N13), and attention lets "
-        "each step of the decoder look back at the words it needs.",
+        "each step of the decoder look back at the words it needs. A Transformer has attention alone, no recurrence. "
+        "The peer translates nothing: a translation memory gives the translation of the nearest training message.",
     ),
     "pronunciation": Theme(
         "Pronunciation",

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import pydantic
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear, scaled_dot_product_attention
 
 from stages.core.batch import mask
 from stages.core.params import settings
@@ -68,32 +70,56 @@ class Memory:
         return Memory(self.keys_values[rows], self.mask[rows])
 
 
+class Linear(nn.Linear):
+    """A linear map whose numbers are kept sqrt(inputs) times as large as used (Karras et al. 2018, section 4.1).
+
+    Adam moves every number by about the learning rate, whatever its size. So all learn equally fast only where all are
+    of one size: that of the embeddings, which are drawn from N(0, 1). Else these would lag behind.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        nn.init.normal_(self.weight)
+        nn.init.zeros_(self.bias)
+        self.scale = inputs**-0.5
+
+    def forward(self, steps: Tensor) -> Tensor:
+        """(..., inputs) -> (..., outputs)."""
+        return linear(steps, self.weight * self.scale, self.bias * self.scale)
+
+
 class Attention(nn.Module):
     """Multi-head attention, softmax(Q K^T / sqrt(width / heads)) V in each head (Vaswani et al. 2017, section 3.2)."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.query = nn.Linear(width, width)
-        self.offer = nn.Linear(width, 2 * width)
-        self.output = nn.Linear(width, width)
+        self.query = Linear(width, width)
+        self.offer = Linear(width, 2 * width)
+        self.output = Linear(width, width)
 
     def keys_values(self, steps: Tensor) -> Tensor:
         """Give what ``steps`` (batch, time, width) offer to be attended to: (batch, 2, heads, time, width / heads)."""
         return self.offer(steps).unflatten(2, (2, self.heads, -1)).permute(0, 2, 3, 1, 4)
 
-    def forward(self, steps: Tensor, keys_values: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, steps: Tensor, keys_values: Tensor, allowed: Tensor) -> Tensor:
         """Attend from ``steps`` (batch, steps, width) to ``keys_values`` (batch, 2, heads, time, width / heads).
 
         ``allowed`` bool is True where a step may look, broadcast to (batch, heads, steps, time). Gives outputs (batch,
-        steps, width) and weights (batch, heads, steps, time).
+        steps, width).
         """
-        queries = self.query(steps).unflatten(2, (self.heads, -1)).transpose(1, 2)
         keys, values = keys_values.unbind(1)
-        energies = queries @ keys.transpose(2, 3) / math.sqrt(keys.shape[-1])
-        weights = energies.masked_fill(~allowed, -torch.inf).softmax(dim=-1)
-        looked = weights @ values  # (batch, heads, steps, width / heads)
-        return self.output(looked.transpose(1, 2).flatten(2)), weights
+        looked = scaled_dot_product_attention(self._queries(steps), keys, values, allowed)
+        return self.output(looked.transpose(1, 2).flatten(2))
+
+    def weights(self, steps: Tensor, keys_values: Tensor, allowed: Tensor) -> Tensor:
+        """Give the weights (batch, steps, time) that ``forward`` takes its means by, themselves a mean over heads."""
+        keys = keys_values[:, 0]
+        energies = self._queries(steps) @ keys.transpose(2, 3) / math.sqrt(keys.shape[-1])
+        return energies.masked_fill(~allowed, -torch.inf).softmax(dim=-1).mean(dim=1)
+
+    def _queries(self, steps: Tensor) -> Tensor:
+        return self.query(steps).unflatten(2, (self.heads, -1)).transpose(1, 2)
 
 
 class Layer(nn.Module):
@@ -104,7 +130,7 @@ class Layer(nn.Module):
         width, inner = settings.width, settings.feedforward or 2 * settings.width
         self.attention_norm, self.feedforward_norm = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention = Attention(width, settings.heads)
-        self.feedforward = nn.Sequential(nn.Linear(width, inner), nn.ReLU(), nn.Linear(inner, width))
+        self.feedforward = nn.Sequential(Linear(width, inner), nn.ReLU(), Linear(inner, width))
         self.dropout = nn.Dropout(settings.dropout)
 
 
@@ -114,8 +140,7 @@ class EncoderLayer(Layer):
     def forward(self, steps: Tensor, allowed: Tensor) -> Tensor:
         """(batch, source_time, width) to the same; ``allowed`` (batch, 1, 1, source_time) bool is False at padding."""
         normal = self.attention_norm(steps)
-        attended, _ = self.attention(normal, self.attention.keys_values(normal), allowed)
-        steps = steps + self.dropout(attended)
+        steps = steps + self.dropout(self.attention(normal, self.attention.keys_values(normal), allowed))
         return steps + self.dropout(self.feedforward(self.feedforward_norm(steps)))
 
 
@@ -130,24 +155,25 @@ class DecoderLayer(Layer):
     def forward(
         self, steps: Tensor, before: Tensor, so_far: Tensor, source: Tensor, allowed: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """(batch, steps, width) to the same, with the keys and values of earlier steps and these, and the weights.
+        """(batch, steps, width) to the same, with all keys and values so far, and what looked at the source.
 
         ``before`` (batch, 2, heads, earlier, width / heads) are those of earlier steps, and ``so_far`` (steps, earlier
         + steps) bool is True where a step may look; ``source`` (batch, 2, heads, source_time, width / heads) are the
-        source's, and ``allowed`` (batch, 1, 1, source_time) is False at padding. The weights (batch, heads, steps,
-        source_time) are those of the source.
+        source's, and ``allowed`` (batch, 1, 1, source_time) is False at padding. What looked at the source are the
+        normalised steps (batch, steps, width).
         """
         normal = self.attention_norm(steps)
         keys_values = torch.cat([before, self.attention.keys_values(normal)], dim=3)
-        attended, _ = self.attention(normal, keys_values, so_far)
-        steps = steps + self.dropout(attended)
-        looked, weights = self.source_attention(self.source_norm(steps), source, allowed)
-        steps = steps + self.dropout(looked)
-        return steps + self.dropout(self.feedforward(self.feedforward_norm(steps))), keys_values, weights
+        steps = steps + self.dropout(self.attention(normal, keys_values, so_far))
+        looking = self.source_norm(steps)
+        steps = steps + self.dropout(self.source_attention(looking, source, allowed))
+        return steps + self.dropout(self.feedforward(self.feedforward_norm(steps))), keys_values, looking
 
 
 class TransformerEncoderDecoder(nn.Module):
     """Encoder and decoder over embedded symbols, which are projected to ``width`` on either side.
+
+    Its learning rate is that of embeddings, some ten times as high as is usual; see ``Linear``.
 
     ``encode`` a source once, then ``decode`` whole targets (teacher forcing) or one step after another (search): the
     numbers are the same. State goes in and comes out.
@@ -157,14 +183,11 @@ class TransformerEncoderDecoder(nn.Module):
         super().__init__()
         self.settings = settings
         self.output_size = settings.width
-        self.source, self.target = nn.Linear(input_size, settings.width), nn.Linear(input_size, settings.width)
+        self.source, self.target = Linear(input_size, settings.width), Linear(input_size, settings.width)
         layers = settings.encoder_layers or settings.layers
         self.encoder = nn.ModuleList(EncoderLayer(settings) for _ in range(layers))
         self.decoder = nn.ModuleList(DecoderLayer(settings) for _ in range(settings.layers))
         self.encoder_norm, self.decoder_norm = nn.LayerNorm(settings.width), nn.LayerNorm(settings.width)
-        for parameter in self.parameters():
-            if parameter.dim() > 1:
-                nn.init.xavier_uniform_(parameter)
 
     def encode(self, source: Tensor, lengths: Tensor) -> tuple[Memory, State]:
         """Read ``source`` (batch, source_time, input_size) of ``lengths`` (batch,), and give the decoder's first state.
@@ -176,7 +199,8 @@ class TransformerEncoderDecoder(nn.Module):
         for layer in self.encoder:
             steps = layer(steps, real[:, None, None])
         steps = self.encoder_norm(steps)
-        offered = torch.stack([layer.source_attention.keys_values(steps) for layer in self.decoder], dim=1)
+        decoder = cast(list[DecoderLayer], self.decoder)
+        offered = torch.stack([layer.source_attention.keys_values(steps) for layer in decoder], dim=1)
         empty = offered[:, 0, :, :, :0]
         return Memory(offered, real), (empty,) * len(self.decoder)
 
@@ -185,7 +209,8 @@ class TransformerEncoderDecoder(nn.Module):
 
         Gives outputs (batch, steps, output_size), the state after the last step, and the weights (batch, steps,
         source_time) with which the last layer looks at the source, their mean over heads: they sum to 1, and are 0 at
-        padding.
+        padding. The outputs are normalised, then divided by sqrt(width): the numbers of the task's output layer are of
+        that size, and would learn as much faster than the embeddings.
         """
         earlier, coming = state[0].shape[3], target.shape[1]
         so_far = torch.arange(earlier + coming) <= torch.arange(earlier, earlier + coming)[:, None]
@@ -193,9 +218,11 @@ class TransformerEncoderDecoder(nn.Module):
         steps = self._place(self.target(target), earlier)
         after = []
         for layer, before, source in zip(self.decoder, state, memory.keys_values.unbind(1), strict=True):
-            steps, keys_values, weights = layer(steps, before, so_far, source, real)
+            steps, keys_values, looking = layer(steps, before, so_far, source, real)
             after.append(keys_values)
-        return self.decoder_norm(steps), tuple(after), weights.mean(dim=1)
+        last = cast(DecoderLayer, self.decoder[-1])
+        weights = last.source_attention.weights(looking, memory.keys_values[:, -1], real)
+        return self.decoder_norm(steps) * self.output_size**-0.5, tuple(after), weights
 
     def _place(self, steps: Tensor, first: int) -> Tensor:
         return steps + positions(first, steps.shape[1], steps.shape[2]).to(steps)

@@ -115,12 +115,12 @@ DATASETS = {
     "time. So the figures compare methods, and tell whether doubled characters are heard; they say nothing about how "
     "well people would be understood.",
     "spoken_words": "Recordings of single English digits by six people. A method says of any two how alike they are: "
-    "is the same word said in both (N27)? The networks are trained on recordings of 0 to 5. The columns of unseen words "
-    "are of 6 to 9, which they have never heard, and which had no part in choosing a setting. The correspondence "
-    "auto-encoder is told which recordings of 0 to 5 are of the same word; the others are told nothing. The archive "
-    "does not say who speaks: the six voices are the same in training and test, so the figures say nothing about "
-    "voices never heard. Dynamic time warping compares two recordings frame by frame and has no vectors, so a search by it "
-    "takes far longer.",
+    "is the same word said in both (N27)? The networks are trained on recordings of 0 to 5. The columns of unseen "
+    "words are of 6 to 9, which they have never heard, and which had no part in choosing a setting. The "
+    "correspondence auto-encoder is told which recordings of 0 to 5 are of the same word; the others are told "
+    "nothing. The archive does not say who speaks: the six voices are the same in training and test, so the figures "
+    "say nothing about voices never heard. Dynamic time warping compares two recordings frame by frame and has no "
+    "vectors, so a search by it takes far longer.",
     "cmudict": "English words and their pronunciations in American English, from the dictionary of Carnegie Mellon "
     "University (N24): 39 phones, without stress. A word of several pronunciations counts as right with any of them, "
     "and the nearest one is compared. Many are names, whose spelling says less than a common word’s. Inflected forms "

@@ -118,6 +118,15 @@ def test_centring_takes_off_what_a_whole_recording_shares() -> None:
         assert torch.allclose(before, values(task.collate(EXAMPLES)["frames"]), atol=1e-4) is same
 
 
+def test_unit_frames_have_their_direction_alone() -> None:
+    task = built(centre=False, unit_frames=True)
+    task.mean.zero_()
+    frames = task.collate(EXAMPLES)["frames"]
+    assert torch.allclose(frames.values[frames.mask].square().mean(dim=1), torch.ones(int(frames.lengths.sum())))
+    task.attach(ARRAYS | {"features": 3 * ARRAYS["features"]})
+    assert torch.allclose(frames.values, values(task.collate(EXAMPLES)["frames"]), atol=1e-5)
+
+
 # Targets.
 
 
@@ -154,23 +163,6 @@ def test_partners_are_other_recordings_of_the_same_word() -> None:
             met.add((example["recording"], example["partner"]))
     assert len(met) == 12 * 3
     assert task.draw(EXAMPLES[:1], torch.Generator())[0]["partner"] == 0  # alone of its word
-
-
-def test_a_spliced_example_and_its_target_are_of_the_same_words_cut_at_the_same_shares() -> None:
-    task = built(correspondence=True, splice=1.0, centre=False)
-    word = {example["recording"]: example["word"] for example in EXAMPLES}
-    drawn = task.draw(EXAMPLES, torch.Generator().manual_seed(1))
-    assert len({example["tail"] for example in drawn}) > 3
-    for example in drawn:
-        assert word[example["partner"]] == word[example["recording"]]
-        assert word[example["tail_partner"]] == word[example["tail"]]
-    example = drawn[0] | {"cuts": [0.5, 0.25]}
-    batch = task.collate([example])
-    for part, head, tail in (("frames", "recording", "tail"), ("target", "partner", "tail_partner")):
-        first, second = (values(task.collate([{"recording": example[name]}])["frames"])[0] for name in (head, tail))
-        joined = torch.cat([first[: round(len(first) / 2)], second[round(len(second) / 4) :]])
-        assert torch.equal(values(batch[part])[0], joined)
-    assert not any("tail" in example for example in built(splice=0.0).draw(EXAMPLES, torch.Generator()))
 
 
 def test_the_target_is_the_recording_itself_in_pretraining_and_the_partner_after_it() -> None:

@@ -36,7 +36,6 @@ from stages.core.vocabulary import Vocabulary
 COEFFICIENTS = 13
 DIMENSIONS_SHOWN = 8
 SHORTEST_STRETCHED = 3  # frames
-CUTS = (0.2, 0.8)  # of a recording's length, between which it is cut to be spliced
 
 
 @settings
@@ -51,21 +50,20 @@ class Pretraining:
 class Settings:
     """What is heard, what makes training harder, and what is rebuilt.
 
-    ``centre`` takes off each recording's mean, and so much of what tells a voice or a room from another. In training
-    alone, on the input alone: ``noise`` is Gaussian, in standard deviations of a coefficient; ``frame_dropout`` is the
-    share of frames that become 0, the mean; ``stretch`` draws each input's length from 1 - stretch to 1 + stretch of
-    what it was. ``splice``, in training alone, is the share of examples that are cut somewhere and go on with the end
-    of another recording: so there are far more sequences of sounds than there are words. ``correspondence``: the target
-    is another recording of the same word (where the example is spliced, of both, cut at the same shares of their
-    lengths), after ``pretraining``.
-    ``known`` recordings of each word are kept with the model. A peer looks at ``centre`` and ``known`` only.
+    ``centre`` takes off each recording's mean, and so much of what tells a voice or a room from another; then each
+    coefficient is scaled to training's mean of 0 and deviation of 1; ``unit_frames`` scales each frame to one length,
+    so that its direction alone counts, as it does for the cosine. In training alone, on the input alone: ``noise`` is
+    Gaussian, in standard deviations of a coefficient; ``frame_dropout`` is the share of frames that become 0, the mean;
+    ``stretch`` draws each input's length from 1 - stretch to 1 + stretch of what it was. ``correspondence``: the target
+    is another recording of the same word, after ``pretraining``. ``known`` recordings of each word are kept with the
+    model. A peer looks at the first two and the last only.
     """
 
     centre: bool = True
+    unit_frames: bool = False
     noise: float = pydantic.Field(default=0.0, ge=0)
     frame_dropout: float = pydantic.Field(default=0.0, ge=0, lt=1)
     stretch: float = pydantic.Field(default=0.0, ge=0, lt=1)
-    splice: float = pydantic.Field(default=0.0, ge=0, le=1)
     correspondence: bool = False
     pretraining: Pretraining | None = None
     known: int = pydantic.Field(default=40, gt=0)
@@ -190,24 +188,16 @@ class SpeechVectors(Task):
         return self.arrays["features"][offsets[recording] : offsets[recording + 1]]
 
     def _frames(self, example: Example) -> np.ndarray:
-        """Give the frames (frames, 13) before normalisation.
-
-        An example with "tail", another recording, stops at the first of its "cuts", which are shares of a length, and
-        goes on with the tail from the second on.
-        """
+        """Give the frames (frames, 13) before normalisation."""
         frames = example["features"] if "features" in example else self._recorded(example["recording"])
-        if "tail" in example:
-            tail = self._recorded(example["tail"])
-            end, start = (round(share * len(part)) for share, part in zip(example["cuts"], (frames, tail), strict=True))
-            frames = np.concatenate([self._centred(frames)[:end], self._centred(tail)[start:]])
-        return self._centred(frames)
-
-    def _centred(self, frames: np.ndarray) -> np.ndarray:
         return frames - frames.mean(axis=0) if self.settings.centre else frames
 
     def _normalised(self, example: Example) -> Tensor:
-        """Give the frames (frames, 13) with training's mean of 0 and deviation of 1."""
-        return (torch.from_numpy(self._frames(example)) - self.mean.cpu()) / self.deviation.cpu()
+        """Give the frames (frames, 13) with training's mean of 0 and deviation of 1, or of the root mean square 1."""
+        frames = (torch.from_numpy(self._frames(example)) - self.mean.cpu()) / self.deviation.cpu()
+        if not self.settings.unit_frames:
+            return frames
+        return nn.functional.normalize(frames, dim=1) * COEFFICIENTS**0.5
 
     # What the task says to a person.
 
@@ -315,20 +305,9 @@ class SpeechAutoencoder(SpeechVectors):
         return self.settings.correspondence and not self.pretrains
 
     def draw(self, examples: list[Example], generator: torch.Generator) -> list[Example]:
-        """Give each example, for the correspondence with a partner drawn from the other recordings of its word, and
-        some spliced (``Settings``).
-        """
-        drawn = self._paired(examples, generator) if self.corresponds else examples
-        if not self.settings.splice:
-            return drawn
-        chosen = torch.rand(len(drawn), generator=generator) < self.settings.splice
-        tails = torch.randint(len(drawn), (len(drawn),), generator=generator).tolist()
-        cuts = (CUTS[0] + (CUTS[1] - CUTS[0]) * torch.rand(len(drawn), 2, generator=generator)).tolist()
-        rows = zip(drawn, chosen.tolist(), tails, cuts, strict=True)
-        return [_spliced(example, drawn[tail], shares) if yes else example for example, yes, tail, shares in rows]
-
-    def _paired(self, examples: list[Example], generator: torch.Generator) -> list[Example]:
-        """Give each example with a "partner"."""
+        """Give each example, for the correspondence with a partner drawn from the other recordings of its word."""
+        if not self.corresponds:
+            return examples
         by_word: dict[str, list[Example]] = {}
         for example in examples:
             by_word.setdefault(example["word"], []).append(example)
@@ -348,7 +327,7 @@ class SpeechAutoencoder(SpeechVectors):
         if all("recording" in example for example in examples):
             batch["target"] = pad(whole)
             if self.corresponds and all("partner" in example for example in examples):
-                batch["target"] = pad([self._normalised(_partner(example)) for example in examples])
+                batch["target"] = pad([self._normalised({"recording": e["partner"]}) for e in examples])
         if all(example.get("word") in self.words.index for example in examples):
             batch["words"] = torch.tensor(self.words.encode(example["word"] for example in examples))
         return batch
@@ -430,19 +409,6 @@ class SpeechAutoencoder(SpeechVectors):
         for group in optimizer.param_groups:
             group["lr"] = rate
         return None
-
-
-def _spliced(example: Example, tail: Example, cuts: list[float]) -> Example:
-    """Give ``example`` with the end of ``tail``; so with its partner, where it has one."""
-    both = {"tail": tail["recording"], "cuts": cuts}
-    return example | both | ({"tail_partner": tail["partner"]} if "partner" in tail else {})
-
-
-def _partner(example: Example) -> Example:
-    """Give the example that ``example`` corresponds to."""
-    if "tail" not in example:
-        return {"recording": example["partner"]}
-    return {"recording": example["partner"], "tail": example["tail_partner"], "cuts": example["cuts"]}
 
 
 def stretched(frames: Tensor, count: int) -> Tensor:

@@ -144,6 +144,7 @@ def test_brackets_are_scored_by_label_and_ends_and_a_malformed_tree_has_none() -
     assert length_scores.bracket_f1([parse(UNCLOSED)]) == 0
     for malformed in (UNCLOSED, TREE[1:], [*TREE, ")"], ["•"] * 3, ["(root", "•", "•", "•", ")"], TREE * 2, []):
         assert length_scores.spans(malformed, 3) is None
+    assert length_scores.spans(["(root", "•", "(p", ")", ")"], 1) is None
 
 
 def test_chart_of_lines_needs_two_bands_and_leaves_out_who_has_none() -> None:
@@ -231,23 +232,14 @@ def test_short_sentences_are_drawn_first() -> None:
 
 
 def test_best_and_worst_are_chosen_by_the_measure_and_the_longest_of_equals_first() -> None:
-    records = [
-        word(letters, said, "B AA K S")
-        for letters, said in [
-            ("a", "B AA K S"),
-            ("abc", "B AA K S"),
-            ("ab", "B"),
-            ("b", "P"),
-            ("bb", "P"),
-            ("c", "B AA K"),
-        ]
-    ]
+    said = {"a": "B AA", "aaaa": "B AA", "aa": "B AA", "aaa": "B AA", "c": "B", "bbb": "P", "b": "P", "bb": "P"}
+    records = [word(letters, phones, "B AA") for letters, phones in said.items()]
     best, worst = extremes.choose(records, examples_pronunciation)
-    assert [record["id"] for record in best] == ["abc", "a", "c"]
-    assert [record["id"] for record in worst] == ["bb", "b", "ab"]
+    assert [record["id"] for record in best] == ["aaaa", "aaa", "aa"]
+    assert [record["id"] for record in worst] == ["bbb", "bb", "b"]
     assert extremes.choose(records[::-1], examples_pronunciation) == (best, worst)
-    best, worst = extremes.choose(records[:3], examples_pronunciation)
-    assert [record["id"] for record in best + worst] == ["abc", "a", "ab"]
+    best, worst = extremes.choose([records[0], records[1], records[4]], examples_pronunciation)
+    assert [record["id"] for record in best + worst] == ["aaaa", "a", "c"]
 
 
 def test_best_and_worst_say_their_number_and_only_the_first_experiment_is_unfolded() -> None:
@@ -313,12 +305,10 @@ def test_words_never_heard_are_triangles_and_every_point_tells_its_word() -> Non
     assert found is not None
     drawn = str(report.inline(found[0], ""))
     assert re.findall(r"<title>(.*?)</title>", drawn) == ["0", "0", "7 (not heard in training)"]
-    shapes = [
-        layer["encoding"]["shape"]
-        for layer in found[0].to_dict(validate=False)["layer"]
-        if "shape" in layer["encoding"]
-    ]
-    assert shapes[0]["scale"]["range"] == ["circle", "triangle-up"]
+    drawing = found[0].to_dict(validate=False)
+    values = drawing["datasets"][drawing["layer"][0]["data"]["name"]]
+    shapes = {value["said"]: value["shape"] for value in values}
+    assert shapes == {"0": "circle", "7 (not heard in training)": "triangle-up"}
     assert vector_map.words(records[:2], []) is None
 
 

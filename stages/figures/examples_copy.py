@@ -40,8 +40,7 @@ TEMPLATE = Environment(autoescape=True).from_string("""
 def fits(record: Record) -> bool:
     """Say whether ``record`` is of this kind: vectors of bits, written as strings of 0 and 1."""
     target = record.get("target")
-    bits = isinstance(target, list) and bool(target) and all(isinstance(v, str) and not v.strip("01") for v in target)
-    return bits and "length" in record
+    return isinstance(target, list) and bool(target) and all(isinstance(v, str) and not v.strip("01") for v in target)
 
 
 def right(record: Record) -> bool:

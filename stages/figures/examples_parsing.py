@@ -183,11 +183,9 @@ def _tree(
     edges: list[float],
     middles: list[float],
 ) -> dict[str, Any]:
-    left = Counter(bracket.span for bracket in truth)
+    spans = {bracket.span for bracket in truth}  # none is there twice, as each bracket reads a token of its own
     bars = []
     for bracket in brackets:
-        wrong = left[bracket.span] == 0
-        left[bracket.span] -= not wrong
         bars.append(
             {
                 "x": round(edges[bracket.start] + 2, 1),
@@ -195,7 +193,7 @@ def _tree(
                 "y": TOP + bracket.depth * ROW,
                 "middle": middles[bracket.head],
                 "label": bracket.label,
-                "wrong": wrong,
+                "wrong": bracket.span not in spans,
             }
         )
     deepest = max((bracket.depth for bracket in brackets), default=0)

@@ -1,4 +1,4 @@
-"""Beam search against listing every target, greedy search, itself in other batches; limits; what may not come."""
+"""Beam search against listing every target, greedy search, and itself in other batches; limits; what may not come."""
 
 import itertools
 import math

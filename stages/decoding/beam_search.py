@@ -239,7 +239,7 @@ def _extend(live: Live, log_probabilities: Tensor, free: Tensor, beam: int) -> t
 
 
 def _rescue(live: Live, owners: Tensor, finished: Finished, settings: Settings) -> None:
-    """Finish what lived last of the sentences that are not among ``owners``, which go on, and have no finished one."""
+    """Finish, as they stand, the hypotheses of sentences that have no finished one and are not among the ``owners``."""
     dead = finished.counts == 0
     dead[owners] = False
     last = live.select(dead[live.owners])

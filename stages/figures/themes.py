@@ -42,9 +42,7 @@ SPEECH = Theme(
     "The input has many more frames than the output has symbols, and nobody says which frames belong to which: "
     "connectionist temporal classification (CTC) adds a null symbol, “no label here”, and counts every alignment "
     "that collapses to the transcript as right (N23). A bidirectional network may hear the rest of the recording "
-    "before it decides (N7); the plain LSTM (N8) may not. A speech auto-encoder turns a recording of any length into "
-    "one vector, from which a decoder has to rebuild it, and recordings of the same word should have vectors that are "
-    "alike, so that what was said can be searched by saying it (N27).",
+    "before it decides (N7); the plain LSTM (N8) may not.",
 )
 # By the first part of an experiment's key; wings stand in this order.
 THEMES = {

@@ -42,7 +42,7 @@ def translation(identity: str, target: str, prediction: str, **more: Any) -> Rec
 
 def word(letters: str, prediction: str, *targets: str) -> Record:
     said = [target.split() for target in targets]
-    record = {"id": letters, "source": list(letters), "targets": said, "target": said[0]}
+    record = {"id": letters, "source": letters, "targets": said, "target": said[0]}
     return {**record, "prediction": prediction.split()}
 
 

@@ -9,8 +9,8 @@ Counts: 135,166 lines; 124,926 words of letters and apostrophes with 133,667 dif
 stress is removed; 8,113 words have several. Words with other signs (1,193 lines, such as "a.m." and "all-star") and
 pronunciations that differ from another only in stress (306) are left out, by reason.
 
-Example: ``id`` and ``key``, the word; ``word``; ``source``, its letters; ``targets``, all its pronunciations, each a
-list of phones; ``target``, the first of them.
+Example: ``id``, ``key`` and ``source``, the word; ``targets``, all its pronunciations, each a list of phones;
+``target``, the first of them.
 
 Split: by a hash of the word. Shares of 2 and 10 % give 109,887 / 2,560 / 12,479 words, much as many as the split of
 published figures has, which is another one (Yao and Zweig 2015, Chen 2003). ``training_words`` keeps those of the
@@ -138,7 +138,7 @@ def _unfit(entry: Entry, known: frozenset[str]) -> str:
 
 def _example(word: str, pronunciations: list[tuple[str, ...]]) -> Example:
     targets = [list(phones) for phones in pronunciations]
-    return {"id": word, "key": word, "word": word, "source": list(word), "targets": targets, "target": targets[0]}
+    return {"id": word, "key": word, "source": word, "targets": targets, "target": targets[0]}
 
 
 def _facts(words: dict[str, list[tuple[str, ...]]]) -> dict[str, Any]:

@@ -39,9 +39,9 @@ TEMPLATE = Environment(autoescape=True).from_string("""
 
 
 def fits(record: Record) -> bool:
-    """Say whether ``record`` is of this kind: letters, and one or more lists of phones."""
+    """Say whether ``record`` is of this kind: a word, and one or more lists of phones."""
     targets = record.get("targets")
-    return isinstance(record.get("source"), list) and isinstance(targets, list) and bool(targets)
+    return isinstance(record.get("source"), str) and isinstance(targets, list) and bool(targets)
 
 
 def right(record: Record) -> bool:
@@ -67,7 +67,7 @@ def show(item: Item) -> Markup:
     for key, record in item.items():
         parts = _align(_nearest(record), record["prediction"])
         rows.append((key, parts, sum(kind != "equal" for kind, _ in parts)))
-    return Markup(TEMPLATE.render(word="".join(example["source"]), targets=example["targets"], rows=rows))
+    return Markup(TEMPLATE.render(word=example["source"], targets=example["targets"], rows=rows))
 
 
 def _nearest(record: Record) -> list[str]:

@@ -452,6 +452,21 @@ def test_bleu_is_sacrebleus_by_chinese_character_and_by_band() -> None:
     assert 0 < found["chrf"] < 100
 
 
+def test_greedy_search_is_scored_beside_the_beam() -> None:
+    task = build_task()
+    train(task, 12)
+    batch = task.collate(EXAMPLES)
+    both = beam_search.decode(task, batch, beam_search.Settings(beam=4, length_penalty=1.0, greedy=True))
+    plain = beam_search.decode(task, batch, beam_search.Settings(beam=4, length_penalty=1.0))
+    alone = beam_search.decode(task, batch, beam_search.Settings(beam=1))
+    assert [{k: v for k, v in record.items() if k != "greedy"} for record in both] == plain
+    assert [record["greedy"] for record in both] == [record["prediction"] for record in alone]
+    scored = [example | record for example, record in zip(EXAMPLES, both, strict=True)]
+    swapped = [example | record for example, record in zip(EXAMPLES, alone, strict=True)]
+    found = bleu.score(scored, bleu.Settings())
+    assert found["bleu_greedy"] == bleu.score(swapped, bleu.Settings())["bleu"] != found["bleu"]
+
+
 def test_figures_are_quoted_with_sacrebleus_signatures() -> None:
     signatures = bleu.signatures(bleu.Settings())
     version = f"version:{importlib.metadata.version('sacrebleu')}"

@@ -21,6 +21,7 @@ size of a batch, and on the order in it, no more than the decoder's own rounding
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -41,6 +42,7 @@ class Settings:
     al.'s alpha, 0 for plain log-probability, more favours longer targets. A target has at least ``minimum`` symbols and
     the stop symbol. It has at most ``length_factor`` times its source's symbols plus ``length_offset`` symbols, and at
     most ``maximum`` (none: no such limit), each with the stop symbol; ``minimum`` goes before the first of the two.
+    ``greedy`` says beside it what greedy search would put out.
     """
 
     beam: int = pydantic.Field(default=5, gt=0)
@@ -50,6 +52,7 @@ class Settings:
     length_offset: int = pydantic.Field(default=10, gt=0)
     minimum: int = pydantic.Field(default=0, ge=0)
     maximum: int | None = pydantic.Field(default=None, gt=0)
+    greedy: bool = False
 
     @pydantic.model_validator(mode="after")
     def _fits(self) -> Settings:
@@ -143,6 +146,7 @@ def decode(task: Searchable, batch: dict[str, Any], settings: Settings) -> list[
 
     With ``n_best`` over 1 also "n_best", best first: {"prediction", "log_probability", "score"} each. Of hypotheses
     that are written alike only the best one is there, and there may be fewer where a task leaves no more possible.
+    With ``greedy`` also "greedy", the prediction of a search with one hypothesis.
     """
     records = []
     for hypotheses in search(task, batch, settings):
@@ -154,6 +158,10 @@ def decode(task: Searchable, batch: dict[str, Any], settings: Settings) -> list[
                 shown.append({"prediction": prediction, **scores})
         best = {key: shown[0][key] for key in ("prediction", "log_probability")}
         records.append(best | ({"n_best": shown} if settings.n_best > 1 else {}))
+    if settings.greedy:
+        alone = dataclasses.replace(settings, beam=1, n_best=1)
+        for record, (hypothesis,) in zip(records, search(task, batch, alone), strict=True):
+            record["greedy"] = task.text(hypothesis.symbols)
     return records
 
 

@@ -30,9 +30,10 @@ class Settings:
 def score(records: Records, settings: Settings) -> dict[str, float]:
     """Give corpus "bleu", "chrf" and "exact_match" in percent, and BLEU for each band of similarity that has records.
 
-    With bands 0.4 and 0.7: "bleu_similarity_below_0.4" (similarity < 0.4), "bleu_similarity_0.4_to_0.7" (both ends
-    included) and "bleu_similarity_above_0.7". Raises InputError where there is no record, one lacks a field, or the
-    bands do not rise.
+    Where records hold what greedy search put out ("greedy"), "bleu_greedy" is the BLEU of that. With bands 0.4 and 0.7:
+    "bleu_similarity_below_0.4" (similarity < 0.4), "bleu_similarity_0.4_to_0.7" (both ends included) and
+    "bleu_similarity_above_0.7". Raises InputError where there is no record, one lacks a field, or the bands do not
+    rise.
     """
     _check(records, settings)
     targets = [record["target"] for record in records]
@@ -43,6 +44,8 @@ def score(records: Records, settings: Settings) -> dict[str, float]:
         "chrf": float(CHRF().corpus_score(predictions, [targets]).score),
         "exact_match": 100 * same / len(records),
     }
+    if all("greedy" in record for record in records):
+        scores["bleu_greedy"] = _bleu([record | {"prediction": record["greedy"]} for record in records], settings)
     for name, members in _bands(records, settings.bands).items():
         if members:
             scores[f"bleu_similarity_{name}"] = _bleu(members, settings)

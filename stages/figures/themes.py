@@ -144,9 +144,9 @@ DATASETS = {
     "University (N24): 39 phones, without stress. A word of several pronunciations counts as right with any of them, "
     "and the nearest one is compared. Many are names, whose spelling says less than a common word’s. Inflected forms "
     "are words of their own, so that a test word’s stem may well stand in the training data. The networks here are "
-    "trained on 40,000 words, so that all fits in an hour. For comparison, an encoder-decoder of LSTMs has 7.63 % of the "
-    "phones and 28.61 % of the words wrong in Yao and Zweig (2015), of another split and trained on all words that are "
-    "not for test, more than twice as many.",
+    "trained on 40,000 words, so that all fits in an hour. For comparison, an encoder-decoder of LSTMs has 7.63 % of "
+    "the phones and 28.61 % of the words wrong in Yao and Zweig (2015), of another split and trained on all words that "
+    "are not for test, more than twice as many.",
     "treebank": "Turkish sentences of the web and of Wikipedia, with dependency trees drawn by people (N25). Each "
     "bracket holds a token with all that hangs on it, and is labelled with its relation to the token above. Turkish "
     "words are cut at derivations, and the parts hang on each other by a relation that is easy to guess. Sentences "

@@ -1,17 +1,20 @@
 """Compare metrics across commits: ``python -m stages.compare REV [REV]``, or one commit with the working tree.
 
-Reads data/metrics/*.json, dvc.lock, dvc.yaml and params.yaml of both sides from git alone. For every metric it gives the
-difference with its 95 % interval over seeds and a verdict, and for every experiment what its figures were made from
+Reads data/metrics/*.json, dvc.lock, dvc.yaml and params.yaml of both sides from git alone. For every metric it gives
+the difference with its 95 % interval over seeds and a verdict, and for every experiment what its figures were made from
 that is not the same: settings, code files, prepared data, as dvc.lock recorded them.
 
 Statistics, for figures of 3 to 5 seeds:
 
-- A side's figures are independent draws from about a normal distribution; the two sides may spread differently: Welch's
-  t. Equal seeds are no pairs, since a changed setting draws other numbers from the same seed (over 63 reruns in this
-  project's history, the seeds of one run correlated with those of the next by 0.16).
-- Where both sides scored the same trained models (equal checkpoints in dvc.lock: another decoder, say), every seed is
-  its own control: paired t.
-- A side of one seed is taken to spread as the other does; one seed on either side tells no noise: undecided.
+- What would be noise is that both sides draw from one and the same distribution, about a normal one, each seed by
+  itself. So they spread alike, and Student's t over the pooled spread is exact, also for another number of seeds or
+  others (a single seed is taken to spread as the other side does). Welch's t would allow for unequal spreads, at the
+  price of half the degrees of freedom where one side reaches 100 % with every seed; the interval is then the one that
+  is too narrow, at worst (3 seeds, one side without spread) one of 89 %.
+- Equal seeds are no pairs, since a changed setting draws other numbers from the same seed: over 63 reruns in this
+  project's history the figures of a seed correlated with its former ones by 0.16. But where both sides scored the same
+  trained models (equal checkpoints in dvc.lock: another decoder, say), every seed is its own control: paired t.
+- One seed on either side tells no noise: undecided.
 - A method whose figures all are equal over its seeds draws no numbers: its differences are exact.
 - Other figures that happen to be equal over each side's seeds (rounded or at 100 %) tell no spread either; there the
   p-value bounds the chance of such a coincidence, and there is no interval.
@@ -38,6 +41,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from statistics import mean, stdev, variance
 from typing import Any
@@ -188,7 +192,9 @@ class Comparison:
         return [row for row in self.rows if row.verdict == Verdict.WORSE]
 
     def missing(self) -> Iterator[tuple[str, list[str]]]:
-        """Give, for each side that has what the other lacks, its title, and experiments and metrics (``key: metric``)."""
+        """Give, for each side that has what the other lacks, its title and those
+        experiments and metrics ("key: metric").
+        """
         for here, there in ((self.before, self.after), (self.after, self.before)):
             names = [key for key in here.scores if key not in there.scores]
             for key in [key for key in here.scores if key in there.scores]:
@@ -256,18 +262,18 @@ def read_version(revision: str | None) -> Version:
     """
     commit = None if revision is None else find_commit(revision)
     name = "working tree" if revision is None else revision
-    paths = list_metrics(commit)
+    files = read_files(commit, [*list_metrics(commit), "dvc.lock", "dvc.yaml", "params.yaml"])
+    paths = [path for path in files if path.startswith(METRICS)]
     if not paths:
         raise InputError(
             f"{name} has no metrics: no {METRICS}/*.json is there; run compare in the project's folder, with a commit "
             "that recorded an `evaluate`"
         )
-    files = read_files(commit, [*paths, "dvc.lock", "dvc.yaml", "params.yaml"])
     scores = {Path(path).stem: read_scores(files[path], f"{path} of {name}") for path in paths}
     lock, pipeline, params = (
         read_yaml(files.get(path, b""), f"{path} of {name}") for path in ("dvc.lock", "dvc.yaml", "params.yaml")
     )
-    made = Record(_mapping(lock.get("stages")), _mapping(pipeline.get("stages")), params)
+    made = Record(read_lock(lock, f"dvc.lock of {name}"), _mapping(pipeline.get("stages")), params)
     origins = {key: origin for key in scores if (origin := made.origin(key))}
     code = {path for origin in origins.values() for path in origin.code}
     sums = {path: hashlib.md5(content).hexdigest() for path, content in read_files(commit, code).items()}
@@ -292,8 +298,8 @@ def read_scores(content: bytes, where: str) -> Scores:
     for name, value in values.items():
         figures = value if isinstance(value, dict) else {"count": value}
         for part, figure in figures.items():
-            # True is a number to Python, and json reads NaN.
-            if isinstance(figure, bool) or not isinstance(figure, int | float) or not math.isfinite(figure):
+            # True is a number to Python, and json reads NaN and Infinity.
+            if isinstance(figure, bool) or not isinstance(figure, int | float) or not abs(figure) < 1e300:
                 raise InputError(f"{where} {shape}, but {name} has {part} {figure!r}")
         if isinstance(value, dict):
             metrics[name] = {part: float(figure) for part, figure in value.items() if part.startswith("seed_")}
@@ -311,6 +317,16 @@ def read_yaml(content: bytes, where: str) -> dict[str, Any]:
         return _mapping(yaml.load(content, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{where} is not YAML: {' '.join(str(error).split())}") from None
+
+
+def read_lock(values: dict[str, Any], where: str) -> dict[str, Any]:
+    """Give the stages of dvc.lock; raises InputError where one is not as DVC writes it."""
+    stages = _mapping(values.get("stages"))
+    for name, entry in stages.items():
+        files = [*(entry.get("deps") or []), *(entry.get("outs") or [])] if isinstance(entry, dict) else [None]
+        if not all(isinstance(file, dict) and isinstance(file.get("path"), str) for file in files):
+            raise InputError(f"{where}: stage {name} should have cmd, deps and outs, each file with its path")
+    return stages
 
 
 def _mapping(value: Any) -> dict[str, Any]:
@@ -415,7 +431,7 @@ def read_flags(command: str) -> Iterator[tuple[str, str]]:
     except ValueError:
         words = command.split()
     starts = [place for place, word in enumerate(words) if word.startswith("--") and len(word) > 2]
-    for start, end in zip(starts, [*starts[1:], len(words)], strict=True):
+    for start, end in pairwise([*starts, len(words)]):
         flag, values = words[start][2:], words[start + 1 : end]
         if values:
             yield flag, " ".join(values)
@@ -424,7 +440,7 @@ def read_flags(command: str) -> Iterator[tuple[str, str]]:
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Give dotted keys with their values as DVC writes them into a command; an empty list or mapping leaves no trace."""
+    """Give dotted keys with their values as DVC writes them into a command; an empty list leaves no trace."""
     for key, value in values.items():
         if isinstance(value, dict):
             yield from flatten(value, f"{prefix}{key}.")
@@ -512,14 +528,13 @@ def estimate(before: Seeds, after: Seeds, is_exact: bool = False, same_models: b
         return _by_t("paired t", difference, error, freedom, 2.0 ** (1 - len(changes)))
     if max(sizes) == 1:
         return Estimate("one seed", difference, None, None)
+    freedom = float(sum(sizes) - 2)
+    squares = sum(variance(figures) * (len(figures) - 1) for figures in (old, new) if len(figures) > 1)
+    error = math.sqrt(squares / freedom * sum(1 / size for size in sizes))
     # No spread: the greatest chance, over all distributions, that each side's figures agree and the sides do not.
-    coincidence = 2 * math.prod((size / sum(sizes)) ** size for size in sizes)
-    if min(sizes) == 1:
-        error = math.sqrt(variance(max(old, new, key=len)) * sum(1 / size for size in sizes))
-        return _by_t("Student's t", difference, error, float(max(sizes) - 1), coincidence)
-    parts = [variance(figures) / len(figures) for figures in (old, new)]
-    rest = sum(part**2 / (size - 1) for part, size in zip(parts, sizes, strict=True))
-    return _by_t("Welch's t", difference, math.sqrt(sum(parts)), sum(parts) ** 2 / rest if rest else 0.0, coincidence)
+    return _by_t(
+        "Student's t", difference, error, freedom, 2 * math.prod((size / sum(sizes)) ** size for size in sizes)
+    )
 
 
 def _by_t(test: str, difference: float, error: float, freedom: float, coincidence: float) -> Estimate:
@@ -670,8 +685,8 @@ def notes(found: Comparison) -> Iterator[str]:
     count = sum(row.p_adjusted is not None and row.estimate.test not in ("equal", "exact") for row in found.rows)
     if count:
         yield (
-            f"Intervals: 95 %, over seeds, each metric by itself. Verdicts: each among all {count}, so that with nothing "
-            "worse the chance of any false alarm is at most 2.5 % (Benjamini-Hochberg)."
+            f"Intervals: 95 %, over seeds, each metric by itself. Verdicts: each among all {count}, so that "
+            "with nothing worse the chance of any false alarm is at most 2.5 % (Benjamini-Hochberg)."
         )
     if any(row.is_alone for row in found.rows):
         yield f"* By itself it would count, as one in twenty does by chance; among {count} it does not."

@@ -171,10 +171,12 @@ class Changes:
 
     def lines(self) -> list[str]:
         """Write one line a change."""
-        pairs = [f"{key} {_or_none(old)} → {_or_none(new)}" for key, (old, new) in self.settings.items()]
-        pairs += [*self.code, *self.data]
-        numbers = [(key, *(None if x is None else f"{x:,}" for x in pair)) for key, pair in self.counts.items()]
-        return pairs + [f"{key.replace('_', ' ')} {_or_none(old)} → {_or_none(new)}" for key, old, new in numbers]
+        settings = [f"{key} {_or_none(old)} → {_or_none(new)}" for key, (old, new) in self.settings.items()]
+        counts = [
+            f"{key.replace('_', ' ')} {_or_none(old, ',')} → {_or_none(new, ',')}"
+            for key, (old, new) in self.counts.items()
+        ]
+        return settings + self.code + self.data + counts
 
 
 @dataclass(frozen=True)
@@ -280,7 +282,8 @@ def read_version(revision: str | None) -> Version:
     stale = [
         key
         for key, origin in origins.items()
-        if any(sums.get(path) != md5 for path, md5 in origin.code.items()) or made.is_outdated(key)
+        if any(sums.get(path) != md5 for path, md5 in origin.code.items() if not md5.endswith(".dir"))  # no folders
+        or made.is_outdated(key)
     ]
     return Version(name, commit, scores, origins, stale)
 
@@ -321,11 +324,13 @@ def read_yaml(content: bytes, where: str) -> dict[str, Any]:
 
 def read_lock(values: dict[str, Any], where: str) -> dict[str, Any]:
     """Give the stages of dvc.lock; raises InputError where one is not as DVC writes it."""
-    stages = _mapping(values.get("stages"))
-    for name, entry in stages.items():
-        files = [*(entry.get("deps") or []), *(entry.get("outs") or [])] if isinstance(entry, dict) else [None]
-        if not all(isinstance(file, dict) and isinstance(file.get("path"), str) for file in files):
+    stages = {}
+    for name, entry in _mapping(values.get("stages")).items():
+        lists = {kind: _mapping(entry).get(kind) or [] for kind in ("deps", "outs")}
+        files = [file for held in lists.values() for file in (held if isinstance(held, list) else [held])]
+        if not isinstance(entry, dict) or not all(isinstance(_mapping(file).get("path"), str) for file in files):
             raise InputError(f"{where}: stage {name} should have cmd, deps and outs, each file with its path")
+        stages[name] = entry | lists
     return stages
 
 
@@ -350,7 +355,7 @@ class Record:
         if not stages:
             return None
         made = self.producers()
-        deps = {dep["path"]: dep.get("md5", "") for stage in stages for dep in self.lock[stage].get("deps", [])}
+        deps = {dep["path"]: dep.get("md5", "") for stage in stages for dep in self.lock[stage]["deps"]}
         settings: Settings = {}
         for stage in stages:
             settings |= self.settings(stage)
@@ -372,7 +377,7 @@ class Record:
 
     def producers(self) -> dict[str, str]:
         """Map each output to its stage."""
-        return {out["path"]: stage for stage, entry in self.lock.items() for out in entry.get("outs", [])}
+        return {out["path"]: stage for stage, entry in self.lock.items() for out in entry["outs"]}
 
     def upstream(self, path: str) -> list[str]:
         """Name the stages from which ``path`` comes, directly or not, the last one first."""
@@ -383,7 +388,7 @@ class Record:
             stage = made.get(path)
             if stage and stage not in found:
                 found.append(stage)
-                waiting += [dep["path"] for dep in self.lock[stage].get("deps", [])]
+                waiting += [dep["path"] for dep in self.lock[stage]["deps"]]
         return found
 
     def parts(self, stage: str) -> dict[str, Settings]:
@@ -745,8 +750,8 @@ def _plain(text: str) -> str:
     return re.sub(r"([\\`*_|])", r"\\\1", text.replace("&", "&amp;").replace("<", "&lt;"))
 
 
-def _or_none(value: str | None) -> str:
-    return "–" if value is None else value
+def _or_none(value: str | float | None, form: str = "") -> str:
+    return "–" if value is None else format(value, form)
 
 
 def main() -> None:

@@ -10,7 +10,21 @@ Metrics = Mapping[str, Mapping[str, float]]  # metric to {"mean", "std", "seed_1
 
 NAMES = {"f1": "F1", "bleu": "BLEU", "chrf": "chrF"}
 POINTS = ("bleu", "chrf")  # 0 to 100, but no share of anything
-LOWER_IS_BETTER = ("error", "malformed_rate")
+LOWER_IS_BETTER = {  # by words in a metric's name: "accuracy" is that of "token_accuracy" and "accuracy_one_fact" too
+    "accuracy": False,
+    "attachment": False,
+    "bits": True,
+    "bleu": False,
+    "boundaries_within": False,
+    "chrf": False,
+    "doubled_right": False,
+    "error": True,
+    "exact_match": False,
+    "f1": False,
+    "malformed_rate": True,
+    "precision": False,
+    "recall": False,
+}
 MILLISECONDS = "_error_ms"  # how the name of a metric ends that is a time
 
 
@@ -53,6 +67,12 @@ class Column:
         return min(means) if self.lower_is_better else max(means)
 
 
+def lower_is_better(metric: str) -> bool | None:
+    """Say whether lower figures of ``metric`` are better; None where ``LOWER_IS_BETTER`` does not tell."""
+    known = {lower for words, lower in LOWER_IS_BETTER.items() if f"_{words}_" in f"_{metric}_"}
+    return known.pop() if len(known) == 1 else None
+
+
 def columns(rows: Sequence[Metrics]) -> list[Column]:
     """Give a column for each metric that a row has, in the order in which they come up."""
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -61,7 +81,6 @@ def columns(rows: Sequence[Metrics]) -> list[Column]:
 
 def column(metric: str, values: Sequence[Mapping[str, float]], among: Sequence[str] = ()) -> Column:
     """Describe ``metric``, whose figures are ``values``; ``among`` are the metrics that stand beside it."""
-    lower = metric.startswith("bits_") or any(name in metric for name in LOWER_IS_BETTER)
     counted = metric.startswith("bits_") or any(name in metric.split("_") for name in POINTS)
     most = 3 if counted else 2
     unit = "ms" if metric.endswith(MILLISECONDS) else "" if counted else "%"
@@ -69,7 +88,7 @@ def column(metric: str, values: Sequence[Mapping[str, float]], among: Sequence[s
         metric,
         label(metric.removesuffix("_ms") if unit == "ms" else metric, among),
         unit,
-        lower,
+        lower_is_better(metric) or False,
         _decimals(values, most),
     )
 

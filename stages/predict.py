@@ -1,9 +1,10 @@
 """Use a trained model: ``python -m stages.predict EXPERIMENT [INPUT|-]``.
 
 EXPERIMENT is a key of params.yaml (its first seed is used) or the folder of a model that was taken away
-(model.safetensors, config.json, vocabulary.json). INPUT is a file, or - (the default) for standard input: addresses or
-sentences, one a line; a story, one sentence a line with the question last; bit vectors; a WAV or FLAC file of speech,
-or a .npy or .npz of its frames. With --stream, speech is decoded half a second at a time, and shown as it is heard.
+(model.safetensors, config.json, vocabulary.json). INPUT is a file, or - (the default) for standard input: addresses,
+sentences or words, one a line; a story, one sentence a line with the question last; bit vectors; a WAV or FLAC file of
+speech, or a .npy of its frames (to be recognised, also a .npz). With --stream, speech is decoded half a second at a
+time, and shown as it is heard.
 """
 
 import argparse

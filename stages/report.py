@@ -718,6 +718,9 @@ def _similarity_figure(section: Section) -> Figure | None:
             f"lead. Where no training sentence is near ({lowest.partition(chr(10))[0]}), it reaches {bar:.1f}; above "
             f"that: {', '.join(above) or 'no network'}."
         )
+    if metric == "bleu":
+        tokenize = str(results[0].experiment.metric.get("tokenize", "zh"))
+        note += f" By sacrebleu: {similarity_bands.signatures(tokenize)}."
     alternative = f"{titles[1]} by {titles[0]}: {_said(points)}"
     return Figure(f"Score by similarity to training on {section.dataset}", note, inline(drawn, alternative))
 
@@ -733,7 +736,8 @@ def _attention_map_figure(section: Section) -> Figure | None:
         return None
     drawn = [(result.key, kind, attention_map.draw(trace)) for kind, (result, trace) in list(chosen.items())[:MAPS]]
     note = (
-        "A test example, first seed: a row is a symbol that the decoder put out, a column one of the source. The "
+        "A test example, first seed: a row is a symbol of the reference, which the decoder is made to put out whatever "
+        "it would put out itself, a column one of the source. The "
         "deeper a square, the larger the weight with which the one symbol looked at the other; a row’s weights "
         f"sum to 100 %, and those of {attention_map.WRITTEN} % and more are written. A decoder without attention has "
         "one vector for the whole source (N24)."

@@ -28,6 +28,7 @@ from stages.figures import (
     themes,
     vector_map,
 )
+from stages.metrics import bleu
 
 Record = dict[str, Any]
 TREE = ["(root", "(nsubj", "•", ")", "(dobj", "•", ")", "•", ")"]
@@ -240,6 +241,8 @@ def test_best_and_worst_are_chosen_by_the_measure_and_the_longest_of_equals_firs
     assert extremes.choose(records[::-1], examples_pronunciation) == (best, worst)
     best, worst = extremes.choose([records[0], records[1], records[4]], examples_pronunciation)
     assert [record["id"] for record in best + worst] == ["aaaa", "a", "c"]
+    best, worst = extremes.choose([word("a" * size, "B AA", "B AA") for size in range(1, 7)], examples_pronunciation)
+    assert [len(record["id"]) for record in best + worst] == [6, 5, 4, 3, 2, 1], "of equal ones none is both"
 
 
 def test_best_and_worst_say_their_number_and_only_the_first_experiment_is_unfolded() -> None:
@@ -446,6 +449,8 @@ def test_note_says_who_beats_the_memory_where_nothing_is_near(sections: dict[str
     figures = {figure.heading: figure for figure in report.section_figures(sections["Machine translation"])}
     note = figures["Score by similarity to training on messages"].note
     assert "(below 0.4), it reaches 8.9; above that: translation_gru." in note
+    signatures = bleu.signatures(bleu.Settings())
+    assert f"BLEU {signatures['bleu']} and chrF {signatures['chrf']}" in note
     assert "translation_gru: below 0.4 12.2" in figures["Score by similarity to training on messages"].body
 
 

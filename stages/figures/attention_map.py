@@ -1,4 +1,4 @@
-"""Where a decoder looks as it writes: its weights as a matrix, what it puts out down, the source across."""
+"""Where a decoder looks as it writes the reference: its weights as a matrix, the reference down, the source across."""
 
 from __future__ import annotations
 

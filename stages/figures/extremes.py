@@ -39,15 +39,17 @@ def fits(kind: ModuleType) -> bool:
 def choose(records: Sequence[Record], kind: ModuleType) -> tuple[list[Record], list[Record]]:
     """Take the ``EACH`` best and worst by ``kind.measure``, of equal ones the longest, then by a hash of the id.
 
-    Where there are fewer than twice as many, none is both.
+    None is both, where there are fewer than twice as many or all are equal.
     """
 
     def tie(record: Record) -> tuple[int, bytes]:
         return -kind.size(record), hashlib.sha256(str(record["id"]).encode()).digest()
 
     values = [(kind.measure(record), tie(record), record) for record in records]
-    best = sorted(values, key=lambda row: (-row[0], row[1]))[: min(EACH, (len(values) + 1) // 2)]
-    worst = sorted(values, key=lambda row: (row[0], row[1]))[: min(EACH, len(values) // 2)]
+    ranked = sorted(values, key=lambda row: (-row[0], row[1]))
+    count = min(EACH, (len(values) + 1) // 2)
+    best, others = ranked[:count], ranked[count:]
+    worst = sorted(others, key=lambda row: (row[0], row[1]))[: min(EACH, len(values) // 2)]
     return [record for _, _, record in best], [record for _, _, record in worst]
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
+
 MARK = "_similarity_"  # between the name of a metric and that of a band: "bleu_similarity_below_0.4"
 Metrics = Mapping[str, Mapping[str, float]]
 
@@ -12,6 +15,15 @@ Metrics = Mapping[str, Mapping[str, float]]
 def metric_of(metrics: Metrics) -> str:
     """Give the metric that is told by bands of similarity, or nothing."""
     return next((name.split(MARK)[0] for name in metrics if MARK in name), "")
+
+
+def signatures(tokenize: str) -> str:
+    """Write sacrebleu's signatures, which BLEU and chrF must be quoted with to be comparable (Post 2018)."""
+    found = []
+    for name, metric in (("BLEU", BLEU(tokenize=tokenize)), ("chrF", CHRF())):
+        metric.corpus_score(["a"], [["a"]])  # it knows how many references there are once it has scored
+        found.append(f"{name} {metric.get_signature()}")
+    return " and ".join(found)
 
 
 def bands(metrics: Metrics, metric: str) -> list[str]:

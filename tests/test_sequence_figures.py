@@ -418,6 +418,8 @@ def test_auto_encoders_have_wings_of_their_own(sections: dict[str, report.Sectio
         "speech_autoencoder",
         "weather",
     ]
+    for dataset in ("messages", "cmudict", "treebank", "paragraphs", "spoken_words"):
+        assert "(N" in themes.DATASETS[dataset]
     for prefix, item in (("text_autoencoder", "N26"), ("speech_autoencoder", "N27")):
         assert f"({item})" in themes.THEMES[prefix].text
 

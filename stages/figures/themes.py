@@ -130,6 +130,11 @@ DATASETS = {
     "heard in training, but the phrases are the same, and a synthesiser says a syllable in much the same way each "
     "time. So the figures compare methods, and tell whether doubled characters are heard; they say nothing about how "
     "well people would be understood.",
+    "messages": "Short English messages of programs, and the Chinese that the programs’ translators wrote for them "
+    "(N24); an auto-encoder reads the English alone (N26). Messages that are nearly the same lie in one split, but "
+    "many still have words and turns in common with one of training: how much, the similarity says. A message "
+    "has one reference, where several translations may be good. Programs repeat themselves, so the figures say little "
+    "about other texts.",
     "paragraphs": "Two to four consecutive sentences of a product review or a newspaper editorial (N26). All of a "
     "review or editorial lies in one split. Few sentences are short, so each is cut after its tenth word: what goes in "
     "and has to come out is the cut text, and up to 40 words have to pass through one vector.",

@@ -31,6 +31,7 @@ from stages.reporting.worked_examples import FIGURES, example_kinds, worked_exam
 
 GROUPED = 6  # experiments; a table of more has a heading for each family
 HEADLINES = 6  # columns of metrics in a table of the summary
+LONG = 12  # rows; a longer table of a worked example is folded
 
 
 def main() -> None:
@@ -88,6 +89,7 @@ def page(wings: Sequence[Wing], examples: Sequence[lecture.Demonstration] = ()) 
         styles=[Markup(part.STYLE) for part in (*kinds, *STYLED)],
         families=families(wings),
         grouped=GROUPED,
+        long=LONG,
         panels=section_panels,
         parameters=parameter_ratios,
         curves=section_curves,

@@ -72,7 +72,7 @@ def _content(key: str) -> dict[str, Any]:
     if not path.exists():
         raise InputError(f"{path} does not exist: the worked example {key} has not been run; {again}")
     content = read_json(path)
-    wanted = ("notes", "title", "text", "expected", "found", "holds", "tables")
+    wanted = ("notes", "title", "text", "expected", "found", "checks", "tables")
     missing = [name for name in wanted if not isinstance(content, dict) or name not in content]
     if missing or not numbers(content["notes"]):
         named = ", ".join(missing) or "an item of the notes (N1, N2, …) in notes"

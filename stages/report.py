@@ -9,6 +9,7 @@ equal metrics and curves give equal bytes.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,17 @@ from stages.core.errors import run
 from stages.core.files import write_text
 from stages.core.params import Params, load
 from stages.figures import overview, results_table
-from stages.reporting import lecture, results
+from stages.reporting import lecture, plots, results
 from stages.reporting.drawing import COLOURS, standalone
-from stages.reporting.panels import OVERVIEW, curves_grid, families, panels, parameter_ratios, section_curves
-from stages.reporting.panels import section_panels
+from stages.reporting.panels import (
+    OVERVIEW,
+    curves_grid,
+    families,
+    panels,
+    parameter_ratios,
+    section_curves,
+    section_panels,
+)
 from stages.reporting.results import Wing, gather
 from stages.reporting.section_figures import STYLED, section_figures
 from stages.reporting.winners import contests, tally
@@ -56,6 +64,8 @@ def write(params: Params, folder: Path) -> list[Path]:
         ),
         "figure_learning_curves.svg": standalone(curves_grid(wings), "Learning curves of every experiment"),
     }
+    texts |= {f"plots/{name}": text for name, text in plots.tables(wings).items()}
+    texts["plots/headline.json"] = json.dumps(plots.headline(wings), ensure_ascii=False, indent=2) + "\n"
     for name, text in texts.items():
         write_text(folder / name, text)
     return [folder / name for name in texts]

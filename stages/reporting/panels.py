@@ -17,6 +17,7 @@ TIMES = {"lstm": "N8, N10", "gru": "N13"}  # models whose parameters are told in
 
 
 def panels(wings: Sequence[Wing], width: int) -> list[Any]:
+    """Draw every data set's headline metrics, ``width`` pixels wide."""
     return [
         panel(metric, results, f"{section.dataset}: ", width)
         for wing in wings
@@ -26,6 +27,7 @@ def panels(wings: Sequence[Wing], width: int) -> list[Any]:
 
 
 def panel(metric: str, results: Sequence[Result], before: str, width: int) -> Any:
+    """Draw the ``metric`` of some experiments, its name after ``before``, ``width`` pixels wide."""
     values = [result.metrics[metric] for result in results]
     column = results_table.column(metric, values)
     rows = [
@@ -82,8 +84,8 @@ def _sizes(result: Result) -> tuple[Any, ...]:
 def section_curves(section: Section) -> list[tuple[Result, Markup]]:
     """Draw the learning curves of a section's experiments, those that have any; a peer, fitted at once, has none."""
     drawn = []
-    axis = learning_curves.loss_axis([result.curves for result in _learners(section)])
-    for result in _learners(section):
+    axis = learning_curves.loss_axis([result.curves for result in learners(section)])
+    for result in learners(section):
         last = max(point.epoch for point in result.curves)
         said = f"Learning curves of {result.key} over {last} epochs, training and validation"
         drawn.append((result, inline(learning_curves.chart(result.curves, result.colour, axis), said)))
@@ -91,16 +93,18 @@ def section_curves(section: Section) -> list[tuple[Result, Markup]]:
 
 
 def curves_grid(wings: Sequence[Wing]) -> Any:
+    """Draw the learning curves of all experiments in one grid."""
     charts = []
     for section in (section for wing in wings for section in wing.sections):
-        axis = learning_curves.loss_axis([result.curves for result in _learners(section)])
+        axis = learning_curves.loss_axis([result.curves for result in learners(section)])
         charts += [
-            learning_curves.small(result.curves, result.colour, axis, result.key) for result in _learners(section)
+            learning_curves.small(result.curves, result.colour, axis, result.key) for result in learners(section)
         ]
     return learning_curves.grid(charts, CURVES)
 
 
-def _learners(section: Section) -> list[Result]:
+def learners(section: Section) -> list[Result]:
+    """Give the experiments that have a learning curve; a peer, fitted at once, has none."""
     return [result for result in section.results.values() if result.curves and not result.peer]
 
 

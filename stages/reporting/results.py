@@ -25,7 +25,10 @@ FAMILIES = {
     "LSTM": ("series-1", ("lstm", "lstm_variants")),
     "GRU": ("series-2", ("gru", "minimal_gru", "convolutional_gru")),
     "Transformer": ("series-5", ("transformer", "transformer_encoder_decoder")),
-    "External memory": ("series-4", ("memory_network", "entity_network", "neural_turing_machine", "differentiable_neural_computer")),
+    "External memory": (
+        "series-4",
+        ("memory_network", "entity_network", "neural_turing_machine", "differentiable_neural_computer"),
+    ),
     "Other": ("ink", ()),
     "Peer": ("muted", ("crfsuite", "logistic_regression", "branching", "translation_memory")),
 }
@@ -149,9 +152,7 @@ def gather(params: Params) -> list[Wing]:
         Wing(
             anchor=f"wing-{number}",
             theme=found[title],
-            sections=[
-                _section(f"wing-{number}-{dataset}", dataset, results) for dataset, results in sections.items()
-            ],
+            sections=[_section(f"wing-{number}-{dataset}", dataset, results) for dataset, results in sections.items()],
         )
         for number, (title, sections) in enumerate(members.items(), start=1)
     ]

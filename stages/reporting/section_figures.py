@@ -34,6 +34,7 @@ from stages.reporting.worked_examples import kind_of, predicts
 
 BAND = re.compile(r"\d+")
 STYLED = (slot_scores, confusion, attention, attention_map, gates, posteriors, n_best, extremes, neighbours)
+AT_LEAST = 3  # lengths, for a curve of a metric by length
 MAPS = 3  # experiments whose attention or vectors are drawn
 
 
@@ -51,6 +52,7 @@ def section_figures(section: Section) -> list[Figure]:
     drawn = (_slot_figure(section), _confusion_figure(section), _attention_figure(section), _gates_figure(section))
     of_sequences = (
         _length_figure(section),
+        *_range_figures(section),
         _similarity_figure(section),
         _attention_map_figure(section),
         _vector_figure(section),
@@ -60,15 +62,16 @@ def section_figures(section: Section) -> list[Figure]:
     return [figure for figure in (*drawn, *_speech_figures(section), *of_sequences) if figure]
 
 
-def _taggers(section: Section) -> dict[str, Result]:
+def taggers(section: Section) -> dict[str, Result]:
+    """Give the experiments that label tokens, by key."""
     results = {key: result for key, result in section.results.items() if result.predictions}
     return {key: r for key, r in results.items() if {"tokens", "tags"} <= set(r.predictions[0])}
 
 
 def _slot_figure(section: Section) -> Figure | None:
-    taggers, pair = _taggers(section), _both_ways(section)
-    chosen = [key for key in taggers if key in section.shown or key in (pair or ())]
-    records = {key: taggers[key].predictions for key in chosen}
+    tagged, pair = taggers(section), _both_ways(section)
+    chosen = [key for key in tagged if key in section.shown or key in (pair or ())]
+    records = {key: tagged[key].predictions for key in chosen}
     body = slot_scores.draw(records, pair) if len(records) > 1 else None
     if body is None:
         return None
@@ -89,8 +92,8 @@ def _both_ways(section: Section) -> tuple[str, str] | None:
     """Find two tagging experiments that differ in whether they read both ways, and in the fewest other settings."""
     pairs = [
         (_differences(one, other), -list(section.results).index(other.key), one.key, other.key)
-        for one in _taggers(section).values()
-        for other in _taggers(section).values()
+        for one in taggers(section).values()
+        for other in taggers(section).values()
         if one.experiment.model["name"] == other.experiment.model["name"]
         and not one.experiment.model.get("bidirectional")
         and other.experiment.model.get("bidirectional")
@@ -107,7 +110,7 @@ def _differences(one: Result, other: Result) -> int:
 
 
 def _confusion_figure(section: Section) -> Figure | None:
-    best = min(_taggers(section).values(), key=badness, default=None)
+    best = min(taggers(section).values(), key=badness, default=None)
     body = confusion.draw(best.predictions) if best else None
     if best is None or body is None:
         return None
@@ -247,6 +250,31 @@ def _said(points: Mapping[str, Mapping[str, float]]) -> str:
         f"{key}: {', '.join(f'{band.partition(chr(10))[0]} {value:.1f}' for band, value in values.items())}"
         for key, values in points.items()
     )
+
+
+def ranges(section: Section) -> dict[str, dict[str, dict[str, float]]]:
+    """Give the metrics that are taken at three lengths or more: by metric, experiment and length, mean over seeds."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for result in section.results.values():
+        for name, values in result.metrics.items():
+            metric, _, length = name.rpartition("_")
+            if metric and length.isdigit():
+                found.setdefault(metric, {}).setdefault(result.key, {})[length] = values["mean"]
+    return {metric: points for metric, points in found.items() if max(map(len, points.values())) >= AT_LEAST}
+
+
+def _range_figures(section: Section) -> list[Figure]:
+    """Draw how each metric that is taken at several lengths changes with it."""
+    figures = []
+    for metric, points in ranges(section).items():
+        order = sorted({length for values in points.values() for length in values}, key=int)
+        unit = results_table.column(metric, [{"mean": value} for v in points.values() for value in v.values()]).heading
+        colours = _colours([section.results[key] for key in points])
+        drawn = lines.chart(points, order, ("length of the test sequences", unit), colours)
+        note = "Mean over seeds. Lengths beyond those of training tell whether a procedure was learnt, or its examples."
+        heading = f"{results_table.label(metric).capitalize()} by length on {section.dataset}"
+        figures.append(Figure(heading, note, inline(drawn, f"{unit} by length: {_said(points)}")))
+    return figures
 
 
 def _similarity_figure(section: Section) -> Figure | None:

@@ -85,5 +85,7 @@ def tally(fights: Sequence[Contest]) -> str:
     """Say in a sentence how many tasks went to whom."""
     with_peer = [fight for fight in fights if fight.rival and fight.rival.peer]
     counts = Counter(fight.outcome for fight in with_peer)
-    said = f"Of {len(with_peer)} tasks with a peer, {counts['network']} go to a network and {counts['peer']} to the peer"
+    said = (
+        f"Of {len(with_peer)} tasks with a peer, {counts['network']} go to a network and {counts['peer']} to the peer"
+    )
     return f"{said}; in {counts['seeds overlap']} the seeds overlap, so that neither wins."

@@ -40,8 +40,8 @@ def libyaml() -> YAML:
     """Make what reads and writes YAML 1.2 in C."""
     writer = YAML(typ="safe")
     writer.Representer = Representer
-    writer.default_flow_style = False  # type: ignore[assignment]
-    writer.sort_base_mapping_type_on_output = False
+    writer.default_flow_style = False
+    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     return writer
 
 

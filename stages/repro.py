@@ -76,6 +76,8 @@ def check_params(values: params.Params) -> None:
     datasets = {**values.datasets, **values.generated}
     for name in datasets:
         _check_file("dataset", name, name)
+    for name in values.demonstrations:
+        _check_file("demonstration", name, f"demonstrations.{name}")
     for key, experiment in values.experiments.items():
         where = f"experiments.{key}"
         if experiment.dataset not in datasets:

@@ -9,7 +9,7 @@ colours and three shapes. Where anyone is and where anything lies is not told at
     story   = sentence+            (each ends in ".")
     move    = people ("walked" | "strolled" | "hurried" | "ran") "to the" room
             | people "returned to the" room                     (only where all of them have been)
-    follow  = ("Then" | "Next" | "Later") ("he" | "she" | "they") move's words     (whom the sentence before moved)
+    follow  = ("Then" | "Next" | "Later") ("he" | "she" | "they") move's words     (whom the sentence before names)
     take    = person ("took" | "lifted" | "collected" | "fetched") "the" thing     (that lies in the person's room)
     drop    = person ("dropped" | "put down" | "laid down" | "set aside") "the" thing
     give    = person ("gave" | "handed" | "passed") "the" thing "to" person        (in the same room)
@@ -178,11 +178,11 @@ class World:
     """What a reader of the sentences told so far can know.
 
     ``rooms``: person to the rooms where the person can be, once told of; ``told``: person to the sentences that tell
-    so; ``been``: person to the rooms where the person has been. ``moved``: the people whom the latest sentence moved,
-    and ``named``, the sentence that named them. ``place``: thing to the room where it lies, told or not; ``holder``:
-    thing to the person who has it. ``transfer``: thing to the last sentence that says who got it or let it go;
-    ``dropped_after``: thing to the sentences that tell where it was dropped; ``lost``: person to the last sentence by
-    which the person let something go. ``journeys``: thing to the times it was carried into a room.
+    so; ``been``: person to the rooms where the person has been. ``moved``: the people whom the latest sentence names
+    and moves. ``place``: thing to the room where it lies, told or not; ``holder``: thing to the person who has it.
+    ``transfer``: thing to the last sentence that says who got it or let it go; ``dropped_after``: thing to the
+    sentences that tell where it was dropped; ``lost``: person to the last sentence by which the person let something
+    go. ``journeys``: thing to the times it was carried into a room.
     """
 
     random: Random
@@ -191,7 +191,6 @@ class World:
     told: dict[str, tuple[int, ...]] = field(default_factory=dict)
     been: dict[str, set[str]] = field(default_factory=dict)
     moved: tuple[str, ...] = ()
-    named: int = 0
     place: dict[str, str] = field(default_factory=dict)
     holder: dict[str, str] = field(default_factory=dict)
     transfer: dict[str, int] = field(default_factory=dict)
@@ -263,15 +262,14 @@ class World:
         goal = self._elsewhere(*people)
         here = self.tell(f"{' and '.join(people)} {self._verb(people, goal)} the {goal}.")
         self._arrive(people, goal, (here,))
-        self.moved, self.named = people, here
+        self.moved = people
 
     def follow(self, *people: str) -> None:
-        """Those whom the latest sentence moved move on, told with a pronoun."""
+        """Those whom the latest sentence names and moves move on, told with a pronoun."""
         goal = self._elsewhere(*people)
         pronoun = PEOPLE[people[0]] if len(people) == 1 else "they"
         here = self.tell(f"{self.random.choice(FOLLOWS)} {pronoun} {self._verb(people, goal)} the {goal}.")
-        self._arrive(people, goal, (self.named, here))
-        self.moved = people
+        self._arrive(people, goal, (here - 1, here))
 
     def take(self, person: str, thing: str) -> None:
         """``person`` takes a thing that lies in the same room."""
@@ -457,9 +455,15 @@ def tell_moods(random: Random) -> Asked | None:
     mood = {person: random.choice(list(WANTS)) for person in PEOPLE}
     first: dict[str, int] = {}
     stage = dict.fromkeys(PEOPLE, 0)  # how much was told of a person
+    taken: set[str] = set()
     for _ in range(random.randint(2, 12)):
-        person = random.choice([person for person in PEOPLE if stage[person] < 3])
+        able = [p for p in PEOPLE if stage[p] < 2 or (stage[p] == 2 and WANTS[mood[p]].thing not in taken)]
+        if not able:
+            break
+        person = random.choice(able)
         want = WANTS[mood[person]]
+        if stage[person] == 2:
+            taken.add(want.thing)
         move, take = random.choice(MOVES), random.choice(TAKES)
         sentences = (f"is {mood[person]}", f"{move} the {want.room}", f"{take} the {want.thing}")
         first.setdefault(person, len(story))

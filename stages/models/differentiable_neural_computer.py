@@ -66,7 +66,7 @@ class Emitted(NamedTuple):
     """What the controller tells its memory: the parts of the interface vector xi_t, after their nonlinearities.
 
     To read: ``read_key`` k^r_t (batch, R, W), ``read_strength`` beta^r_t >= 1 (batch, R, 1) and ``mode`` pi_t (batch,
-    R, 3: backward, by content, forward). To write: ``write_key`` k^w_t, ``vector`` v_t and ``erase`` e_t in (0, 1), each
+    R, 3: backward, by content, forward). To write: ``write_key`` k^w_t, ``vector`` v_t and ``erase`` e_t in (0, 1), all
     (batch, 1, W), ``write_strength`` beta^w_t >= 1 (batch, 1, 1), and in (0, 1) ``allocation_gate`` g^a_t and
     ``write_gate`` g^w_t, each (batch, 1). To free what was read: ``free`` f_t in (0, 1), (batch, R, 1).
     """
@@ -189,6 +189,7 @@ class DifferentiableNeuralComputer(nn.Module):
     def __init__(self, settings: Settings, input_size: int) -> None:
         super().__init__()
         self.settings = settings
+        self.heads = settings.read_heads + 1
         self.output_size = settings.hidden + settings.read_heads * settings.width
         gates = 4 if settings.controller == "lstm" else 1
         recurrent_size = self.output_size - (0 if settings.controller == "lstm" else settings.hidden)
@@ -547,17 +548,13 @@ def _slopes(states: State, kept: Kept, layout: Layout) -> Slopes:
     )
 
 
-def _read_backward(
-    before: State, after: State, step: Kept, told: Emitted, gradient: Emitted, carry: State
-) -> None:
+def _read_backward(before: State, after: State, step: Kept, told: Emitted, gradient: Emitted, carry: State) -> None:
     read = carry.output[:, before.cell.shape[1] :].view(len(told.mode), told.mode.shape[1], -1)
     reading = torch.baddbmm(carry.reading, read, after.memory)
     carry.memory.baddbmm_(read.transpose(1, 2), after.reading)
     gradient.mode.copy_(_softmax_backward((step.read_ways * reading[:, :, None]).sum(-1), told.mode))
     backward, content, forward = (told.mode[..., None] * reading[:, :, None]).unbind(2)
-    key, strength = _find_backward(
-        _read_content(after, step), told.read_key, told.read_strength, content, carry.memory
-    )
+    key, strength = _find_backward(_read_content(after, step), told.read_key, told.read_strength, content, carry.memory)
     gradient.read_key.copy_(key)
     gradient.read_strength.copy_(strength)
     torch.bmm(forward, after.links, out=carry.reading)
@@ -594,9 +591,7 @@ def _write_backward(
     gradient.allocation_gate.copy_((mixed[:, 0] * slopes.allocation_gate).sum(-1, keepdim=True))
     allocated = mixed[:, 0] * told.allocation_gate
     content = mixed.mul_(1 - told.allocation_gate[:, None])
-    key, strength = _find_backward(
-        _write_content(before, step), told.write_key, told.write_strength, content, memory
-    )
+    key, strength = _find_backward(_write_content(before, step), told.write_key, told.write_strength, content, memory)
     gradient.write_key.copy_(key)
     gradient.write_strength.copy_(strength)
     return allocated

@@ -66,6 +66,20 @@ def lookup(memory: np.ndarray, key: np.ndarray, strength: float) -> np.ndarray:
     return softmax(strength * np.array(cosines))
 
 
+def transcribed_controller(
+    was: dict[str, Any], x: np.ndarray, weights: dict[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """h_t and c_t of a controller of one layer, from x_t and r_{t-1}, and for an LSTM h_{t-1} and c_{t-1}."""
+    recurrent = weights["recurrent.weight"]
+    seen = [*was["h"], *was["r"].ravel()][-recurrent.shape[1] :]
+    raw = weights["input.weight"] @ x + weights["input.bias"] + recurrent @ np.array(seen)
+    if len(raw) == len(was["h"]):
+        return np.tanh(raw), was["c"]
+    i, f, o, g = raw.reshape(4, -1)
+    cell = sigmoid(f) * was["c"] + sigmoid(i) * np.tanh(g)
+    return sigmoid(o) * np.tanh(cell), cell
+
+
 def transcribed_step(was: dict[str, Any], xi: np.ndarray, heads: int) -> dict[str, Any]:
     """The paper's equations for one sequence and one step, entry by entry, from the interface vector on."""
     count, width = was["M"].shape
@@ -104,13 +118,18 @@ def test_steps_equal_a_plain_transcription_of_the_paper(kind: dict[str, Any]) ->
     inputs = torch.randn(1, 7, 2, dtype=torch.float64)
     names = ("M", "u", "L", "p", "ww", "wr")
     was = {name: part[0].numpy() for name, part in zip(names, model.first_state(1), strict=False)}
+    was |= {"r": np.zeros((heads, 3)), "h": np.zeros(4), "c": np.zeros(4)}
+    weights = {name: value.detach().numpy() for name, value in model.named_parameters()}
     with torch.no_grad():
-        for output, state in model.walk(inputs, torch.tensor([7]), model.first_state(1)):
-            xi = model.emission(output[0, :4]).numpy()
-            was = transcribed_step(was, xi, heads)
+        for x, (output, state) in zip(
+            inputs[0].numpy(), model.walk(inputs, torch.tensor([7]), model.first_state(1)), strict=True
+        ):
+            hidden, cell = transcribed_controller(was, x, weights)
+            xi = weights["emission.weight"] @ hidden + weights["emission.bias"]
+            was = {**transcribed_step(was, xi, heads), "h": hidden, "c": cell}
             for name, part in zip(names, state, strict=False):
                 np.testing.assert_allclose(part[0].numpy(), was[name], atol=1e-12, err_msg=name)
-            np.testing.assert_allclose(output[0, 4:].numpy(), was["r"].ravel(), atol=1e-12)
+            np.testing.assert_allclose(output[0].numpy(), [*hidden, *was["r"].ravel()], atol=1e-12)
 
 
 def test_allocation_by_hand() -> None:

@@ -56,14 +56,14 @@ def demonstrate(settings: Settings, memory_network: ModuleType) -> WorkedExample
         notes=["N29", "N24"],
         title="Attention, one look and two",
         text=f"Three sentences stand in memory, and the question is “{QUESTION}” No sentence answers it alone. A look "
-        "compares the controller's vector u with each sentence's address by an inner product, a softmax makes weights of "
-        "the scores, and the weighted sum of what the sentences hold is added to u. The first look finds who took the "
-        "apple and moves u towards that person; the second finds where the person went. The same look over the states "
-        "of an encoder is what a translating decoder's attention does. The vectors are set by hand, so that every "
-        "number can be followed; the network is the one that the stories train.",
+        "compares the controller's vector u with each sentence's address by an inner product, a softmax makes "
+        "weights of the scores, and the weighted sum of what the sentences hold is added to u. The first look finds "
+        "who took the apple and moves u towards that person; the second finds where the person went. The same look "
+        "over the states of an encoder is what a translating decoder's attention does. The vectors are set by hand, "
+        "so that every number can be followed; the network is the one that the stories train.",
         expected="A controller moves a reading head over the sentences, more than once, then answers.",
-        found=f"The first hop puts {attention[2][0][0]:.1%} on “{SENTENCES[0]}”, the second {attention[2][1][1]:.1%} on "
-        f"“{SENTENCES[1]}” After two hops “garden” has {answers[2]['garden']:.1%}, after one hop "
+        found=f"The first hop puts {attention[2][0][0]:.1%} on “{SENTENCES[0]}”, the second {attention[2][1][1]:.1%} "
+        f"on “{SENTENCES[1]}” After two hops “garden” has {answers[2]['garden']:.1%}, after one hop "
         f"{answers[1]['garden']:.1%}.",
         checks=checks,
         tables=[

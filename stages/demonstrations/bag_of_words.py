@@ -1,7 +1,7 @@
 """Two sentences that a bag of words cannot tell apart, and a recurrent network can (N26, N3).
 
-``data.bags``: the counts of each sentence; ``data.bag_distance`` and ``data.state_distance``: Euclidean distances of the
-sentences' vectors as bags and as last states of an untrained GRU; ``data.same_bag``: the number of orders of these
+``data.bags``: the counts of each sentence; ``data.bag_distance`` and ``data.state_distance``: Euclidean distances of
+the sentences' vectors as bags and as last states of an untrained GRU; ``data.same_bag``: the number of orders of these
 words; ``data.distinct_states``: the number of last states that those orders leave; ``data.nearest_states``: the least
 distance between two of them.
 """
@@ -63,9 +63,9 @@ def demonstrate(settings: Settings, gru: ModuleType) -> WorkedExample:
         "the other, so its last state depends on their order, even before any training: the order is there to be used. "
         "Whether a decoder can rebuild the text from such a state, the text auto-encoders measure.",
         expected="A bag of words loses word order.",
-        found=f"“{settings.sentences[0]}” and “{settings.sentences[1]}” have the same bag, as have all {len(orders)} orders "
-        f"of these words; an untrained GRU of {settings.hidden} units leaves {distinct} different states, those of the two "
-        f"sentences {distance:.2g} apart.",
+        found=f"“{settings.sentences[0]}” and “{settings.sentences[1]}” have the same bag, as have all {len(orders)} "
+        f"orders of these words; an untrained GRU of {settings.hidden} units leaves {distinct} different states, "
+        f"those of the two sentences {distance:.2g} apart.",
         checks=checks,
         tables=[
             Table(

@@ -1,11 +1,11 @@
 """How many parameters each cell has, and what coupled gates do: the old leaves just as the new enters (N10, N11, N13).
 
-``data.parameters.<cell>``: ``counted``, ``formula``, and ``times_elman``, its weights without biases in multiples of the
-Elman network's. ``data.kept_and_let_in.<cell>``: the least and the largest sum of the share of the old that is kept and
-the share of the new that is let in, over units and steps. ``data.largest_memory.<cell>``: the largest absolute value in
-the memory after each step, [step, value]. ``data.gru_equation``: the largest distance of the GRU's h_t from
-z h_{t-1} + (1 - z) n. ``data.reset_order``: the largest distance between two GRUs of the same weights, whose reset comes
-before and after the product.
+``data.parameters.<cell>``: ``counted``, ``formula``, and ``times_elman``, its weights without biases in multiples of
+the Elman network's. ``data.kept_and_let_in.<cell>``: the least and the largest sum of the share of the old that is
+kept and the share of the new that is let in, over units and steps. ``data.largest_memory.<cell>``: the largest
+absolute value in the memory after each step, [step, value]. ``data.gru_equation``: the largest distance of the GRU's
+h_t from z h_{t-1} + (1 - z) n. ``data.reset_order``: the largest distance between two GRUs of the same weights, whose
+reset comes before and after the product.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ EVERY = 5  # steps between two points of the chart
 
 @settings
 class Settings:
-    """``cells`` by name, for inputs of ``input_size`` features; ``steps`` of an even input, ``seed`` for the weights."""
+    """``cells`` by name, for inputs of ``input_size`` features; ``steps`` of an even input, ``seed`` for the
+    weights."""
 
     cells: dict[str, dict[str, Any]]
     input_size: int = pydantic.Field(gt=0)
@@ -72,11 +73,11 @@ def demonstrate(settings: Settings, models: ModuleType) -> WorkedExample:
     return WorkedExample(
         notes=["N10", "N11", "N13", "N19"],
         title="Parameters of each cell, and what coupled gates do",
-        text="An LSTM unit has four inputs where a simple unit has one, so it has four times the weights; a GRU has three "
-        "times as many. A GRU couples two gates: with z the share of the old that is kept, 1 - z of the new is let in, so "
-        "the old leaves exactly as the new enters. An LSTM's forget and input gate are free of each other: it may keep "
-        f"all and add more. Here an untrained cell of each kind hears the same input for {settings.steps} steps. Cho et "
-        "al. (2014) reset the state before the matrix product, torch.nn after it.",
+        text="An LSTM unit has four inputs where a simple unit has one, so it has four times the weights; a GRU has "
+        "three times as many. A GRU couples two gates: with z the share of the old that is kept, 1 - z of the new is "
+        "let in, so the old leaves exactly as the new enters. An LSTM's forget and input gate are free of each "
+        "other: it may keep all and add more. Here an untrained cell of each kind hears the same input for "
+        f"{settings.steps} steps. Cho et al. (2014) reset the state before the matrix product, torch.nn after it.",
         expected="LSTM: four times the parameters. GRU: the old must go for the new to come in, and fewer parameters.",
         found=f"Weights in multiples of the Elman network's: {times}. The largest memory after {settings.steps} steps: "
         f"{largest['lstm'][-1]:.2f} in the LSTM, {largest['coupled'][-1]:.2f} with coupled gates.",

@@ -3,9 +3,10 @@
 ``data.counts.<transcript>.<frames>``: ``enumerated`` (every path written out), ``dynamic`` (CTC's forward recursion),
 ``formula`` (a binomial coefficient), ``without_null`` (paths that have no null) and ``without_repeats`` (paths in which
 no symbol stands twice for one label). ``data.fewest_frames.<transcript>``: the fewest frames that have a path.
-``data.collapsed``: examples, [path, transcript]. ``data.losses``: of the trained network, ``by_paths`` (the sum over all
-paths, one by one) and ``by_torch`` at the start (``before``) and the end (``after``), in nats; ``data.alignments``: by
-``before`` and ``after``, the ``paths`` that carry half of the transcript's probability, and its ``probability``.
+``data.collapsed``: examples, [path, transcript]. ``data.losses``: of the trained network, ``by_paths`` (the sum over
+all paths, one by one) and ``by_torch`` at the start (``before``) and the end (``after``), in nats;
+``data.alignments``: by ``before`` and ``after``, the ``paths`` that carry half of the transcript's probability, and
+its ``probability``.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ EXAMPLES = ("好好棒棒棒棒", "好∅∅棒∅∅", "∅好好∅棒棒", "�
 class Settings:
     """The ``transcripts`` to count paths of, over 1 to ``frames`` frames.
 
-    ``features``, ``hidden``, ``updates``, ``learning_rate`` and ``seed`` are those of a small network that is trained on
-    the first transcript alone.
+    ``features``, ``hidden``, ``updates``, ``learning_rate`` and ``seed`` are those of a small network that is trained
+    on the first transcript alone.
     """
 
     transcripts: list[str] = pydantic.Field(min_length=1)
@@ -89,8 +90,8 @@ def demonstrate(settings: Settings, lstm: ModuleType) -> WorkedExample:
         expected="A null tells 好棒 from 好棒棒; every alignment counts; 好棒 over 6 frames has 70 paths.",
         found=f"{'; '.join(said)}. "
         f"Trained on {first}, its paths' probability rose from {alignments['before']['probability']:.2g} to "
-        f"{alignments['after']['probability']:.3f}; half of it lay on {alignments['before']['paths']} paths at first, and "
-        f"on {alignments['after']['paths']} in the end.",
+        f"{alignments['after']['probability']:.3f}; half of it lay on {alignments['before']['paths']} paths at "
+        f"first, and on {alignments['after']['paths']} in the end.",
         checks=checks,
         tables=[
             Table(

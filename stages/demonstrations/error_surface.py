@@ -1,16 +1,16 @@
 """The error surface of a recurrent network with two parameters: plateaus, cliffs, and gradient descent (N14, N15, N16).
 
-One tanh unit reads b at each of T steps: h_t = tanh(w h_{t-1} + b), from a fixed h_0; the loss is the squared distance of
-h_T from a target. After Pascanu et al. (2013, section 2 and figure 6).
+One tanh unit reads b at each of T steps: h_t = tanh(w h_{t-1} + b), from a fixed h_0; the loss is the squared distance
+of h_T from a target. After Pascanu et al. (2013, section 2 and figure 6).
 
 ``data.shares.<clipping>.<learning rate>``: of all starts the shares (0 to 1) that ``left`` the map (by more than half
 its width or height) at some step, that were ``thrown`` (one step longer than a quarter of the map's width), and that
 ``solved`` the task; ``largest_step`` (mean over starts of each one's largest). ``<clipping>`` is ``none``, ``value`` or
 ``norm``. ``data.turned.<clipping>``: the largest angle in degrees by which clipping turned a gradient of the map.
 ``data.kinds.<plateau|cliff>``: its ``share`` of the map, the ``median_gradient`` there, and the quartiles
-``log10_growth`` of log10 of the largest |dh_T / dh_t| of any t < T: above 0 where the gradient exploded on its way back.
-``data.surface``: ``w``, ``b`` and ``loss`` (w, b), ``log10_gradient`` (w, b); ``data.paths.<clipping>``: the [w, b] of a
-few starts, step by step.
+``log10_growth`` of log10 of the largest |dh_T / dh_t| of any t < T: above 0 where the gradient exploded on its way
+back. ``data.surface``: ``w``, ``b`` and ``loss`` (w, b), ``log10_gradient`` (w, b); ``data.paths.<clipping>``: the [w,
+b] of a few starts, step by step.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Descent(NamedTuple):
 def demonstrate(settings: Settings, elman: ModuleType) -> WorkedExample:
     """Map the surface, tell plateaus from cliffs, and descend from many starts with and without clipping."""
     w, b = (torch.linspace(*side, settings.grid, dtype=torch.float64) for side in (settings.w, settings.b))
-    surface = look(*torch.meshgrid(w, b, indexing="ij"), settings)
+    surface = look(torch.stack(torch.meshgrid(w, b, indexing="ij"), dim=-1), settings)
     generator = torch.Generator().manual_seed(settings.seed)
     kinds = tell_kinds(settings, generator)
     starts = draw(settings.starts, settings, generator)
@@ -115,17 +115,17 @@ def demonstrate(settings: Settings, elman: ModuleType) -> WorkedExample:
     return WorkedExample(
         notes=["N14", "N15", "N16"],
         title="Plateaus and cliffs of an error surface",
-        text=f"A tanh unit reads the same value b for {settings.steps} steps, h = tanh(w h + b); the loss is the squared "
-        f"distance of its last state from {settings.target:g}, a function of w and b alone. Almost everywhere it is "
-        "nearly flat; along a few lines it is a wall. Notes of this kind sometimes mix the two up: the flat part, the "
-        "plateau, is where the gradient vanished on its way back through time, and the wall, the cliff, is where it "
-        "exploded (Pascanu et al. 2013). A step taken on the cliff throws the parameters far away, as no small learning "
-        "rate can prevent without standing still on the plateau. Clipping cuts such a step to a threshold: each value for "
-        "itself, which turns it, or the whole by its norm, which does not.",
+        text=f"A tanh unit reads the same value b for {settings.steps} steps, h = tanh(w h + b); the loss is the "
+        f"squared distance of its last state from {settings.target:g}, a function of w and b alone. Almost "
+        "everywhere it is nearly flat; along a few lines it is a wall. Notes of this kind sometimes mix the two up: "
+        "the flat part, the plateau, is where the gradient vanished on its way back through time, and the wall, the "
+        "cliff, is where it exploded (Pascanu et al. 2013). A step taken on the cliff throws the parameters far "
+        "away, as no small learning rate can prevent without standing still on the plateau. Clipping cuts such a "
+        "step to a threshold: each value for itself, which turns it, or the whole by its norm, which does not.",
         expected="The error surface is very flat or very steep; clipping keeps a step on a cliff from throwing the "
         "parameters far away.",
-        found=f"With learning rate {fastest}, {shares['none'][fastest]['left']:.1%} of {settings.starts} starts leave the "
-        f"map without clipping, {shares['value'][fastest]['left']:.1%} clipped by value, "
+        found=f"With learning rate {fastest}, {shares['none'][fastest]['left']:.1%} of {settings.starts} starts "
+        f"leave the map without clipping, {shares['value'][fastest]['left']:.1%} clipped by value, "
         f"{shares['norm'][fastest]['left']:.1%} by norm. Plateaus cover {plateau['share']:.1%} of the map, cliffs "
         f"{cliff['share']:.2%}.",
         checks=checks,
@@ -172,9 +172,9 @@ def demonstrate(settings: Settings, elman: ModuleType) -> WorkedExample:
     )  # fmt: skip
 
 
-def look(w: Tensor, b: Tensor, settings: Settings) -> Surface:
-    """Give the loss and its derivatives at the points (w, b), by backpropagation through time."""
-    w, b = w.clone().requires_grad_(), b.clone().requires_grad_()
+def look(points: Tensor, settings: Settings) -> Surface:
+    """Give the loss and its derivatives at ``points`` (..., 2: w and b), by backpropagation through time."""
+    w, b = (side.clone().requires_grad_() for side in points.unbind(-1))
     h = torch.full_like(w, settings.first)
     slopes = []  # dh_t / dh_{t-1}
     for _ in range(settings.steps):
@@ -206,14 +206,14 @@ def descend(starts: Tensor, rate: float, clipping: Clipping, settings: Settings)
     """Go down from ``starts`` (start, 2: w and b)."""
     path = [starts]
     for _ in range(settings.updates):
-        found = look(*path[-1].unbind(1), settings)
+        found = look(path[-1], settings)
         step = torch.stack(clip(found.by_w, found.by_b, clipping, settings.threshold), dim=1)
         path.append(path[-1] - rate * step)
     walked = torch.stack(path)
     steps = (walked[1:] - walked[:-1]).norm(dim=2).amax(dim=0)
     low, high = (torch.tensor([settings.w[end], settings.b[end]], dtype=torch.float64) for end in (0, 1))
     outside = ((walked - (low + high) / 2).abs() > high - low).any(dim=2).any(dim=0)
-    loss = look(*walked[-1].unbind(1), settings).loss
+    loss = look(walked[-1], settings).loss
     shares = {
         "left": outside,
         "thrown": steps > (settings.w[1] - settings.w[0]) / 4,
@@ -225,7 +225,7 @@ def descend(starts: Tensor, rate: float, clipping: Clipping, settings: Settings)
 
 def tell_kinds(settings: Settings, generator: torch.Generator) -> dict[str, dict[str, Any]]:
     """Find plateaus and cliffs among points of the map, and what became of the gradient through time on them."""
-    found = look(*draw(SAMPLED, settings, generator).unbind(1), settings)
+    found = look(draw(SAMPLED, settings, generator), settings)
     masks = {"plateau": (found.norm < FLAT) & (found.loss > SOLVED), "cliff": found.norm > STEEP}
     quartiles = torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)
     return {
@@ -247,7 +247,7 @@ def _turned(surface: Surface, clipping: Clipping, threshold: float) -> float:
 
 def _same_as_ours(elman: ModuleType, points: Tensor, settings: Settings) -> bool:
     """Say whether our Elman network, which reads 1 by the weight b, has the loss and derivatives at ``points``."""
-    found = look(*points.unbind(1), settings)
+    found = look(points, settings)
     for place, (w, b) in enumerate(points.tolist()):
         network = elman.build(elman.Settings(hidden=1), 1).double()
         cell = network.forwards[0]

@@ -4,9 +4,9 @@ The loss is a random sum of the last outputs; its gradient by the input of each 
 norm. Divided by that at the last step it says how much of the gradient is left after a ``lag`` of so many steps.
 
 ``data.left.<start|trained>.<cell>``: [lag, log10 of what is left], the mean over seeds of the logarithm;
-``data.at_lag.<start|trained>.<cell>``: for each seed log10 of what is left at ``lag``, the longest; ``data.per_step.*``:
-for each seed the factor a step, over the second half of the lags; ``data.accuracy.<cell>``: for each seed the accuracy
-(0 to 1) after training, on fresh sequences, of naming the first symbol at the end.
+``data.at_lag.<start|trained>.<cell>``: for each seed log10 of what is left at ``lag``, the longest;
+``data.per_step.*``: for each seed the factor a step, over the second half of the lags; ``data.accuracy.<cell>``: for
+each seed the accuracy (0 to 1) after training, on fresh sequences, of naming the first symbol at the end.
 """
 
 from __future__ import annotations
@@ -111,23 +111,24 @@ def demonstrate(settings: Settings, models: ModuleType) -> WorkedExample:
     return WorkedExample(
         notes=["N17", "N18", "N19"],
         title="What is left of a gradient after many steps",
-        text=f"The last output's gradient by the input of each step, its norm in parts of that at the last step, for lags up "
-        f"to {settings.lag} steps. In an Elman network every step multiplies it by the recurrent weights and the slope of "
-        "the units. In an LSTM it also runs through the cell, where the only factor is the forget gate: how much is left "
-        "says how open that gate is. A bias of b opens it to 1 / (1 + e^-b): “not too large a bias” is the wrong advice, "
-        "it should be positive. The first LSTM had no forget gate, and kept all. None of this keeps a gradient from "
-        "exploding: with large recurrent weights that of an LSTM does too. Each cell is then trained for a few updates to "
-        f"name after {settings.delay} steps of noise which symbol came first, and measured again.",
-        expected="Vanishing and exploding come from the same weight used again and again; the LSTM's cell cures vanishing, not "
-        "exploding; the forget gate is to be open most of the time.",
+        text="The last output's gradient by the input of each step, its norm in parts of that at the last step, for "
+        f"lags up to {settings.lag} steps. In an Elman network every step multiplies it by the recurrent weights and "
+        "the slope of the units. In an LSTM it also runs through the cell, where the only factor is the forget gate: "
+        "how much is left says how open that gate is. A bias of b opens it to 1 / (1 + e^-b): “not too large a bias” "
+        "is the wrong advice, it should be positive. The first LSTM had no forget gate, and kept all. None of this "
+        "keeps a gradient from exploding: with large recurrent weights that of an LSTM does too. Each cell is then "
+        f"trained for a few updates to name after {settings.delay} steps of noise which symbol came first, and "
+        "measured again.",
+        expected="Vanishing and exploding come from the same weight used again and again; the LSTM's cell cures "
+        "vanishing, not exploding; the forget gate is to be open most of the time.",
         found=f"Left after {settings.lag} steps, at the start: "
         + ", ".join(f"{name} 10^{value:.1f}" for name, value in start.items())
         + ".",
         checks=checks,
         tables=[
             Table(
-                f"Left of the gradient after {settings.lag} steps (log10, mean of {len(settings.seeds)} seeds), and the "
-                "factor a step over the second half",
+                f"Left of the gradient after {settings.lag} steps (log10, mean of {len(settings.seeds)} seeds), and "
+                "the factor a step over the second half",
                 ["cell", "start", "factor a step", "trained", "factor a step ", "accuracy (%)", "each seed (%)"],
                 [
                     [
@@ -160,7 +161,7 @@ def demonstrate(settings: Settings, models: ModuleType) -> WorkedExample:
 
 
 def run(cell: Cell, seed: int, settings: Settings) -> dict[str, Any]:
-    """Measure one cell with one seed at the start, and again after training: lists by lag of log10, and the accuracy."""
+    """Measure one cell with one seed, train it, and measure again: log10 of what is left by lag, and accuracy."""
     torch.manual_seed(seed)
     reader = Reader(cell, settings.symbols, settings.symbols)
     found: dict[str, Any] = {"start": left(reader, seed, settings)}
@@ -179,7 +180,7 @@ def run(cell: Cell, seed: int, settings: Settings) -> dict[str, Any]:
 
 
 def draw(size: int, settings: Settings, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw sequences (size, delay + 1, symbols) that begin with a symbol and go on in noise, and the symbols (size,)."""
+    """Draw sequences (size, delay + 1, symbols), a symbol and then noise, and those symbols (size,)."""
     symbols = torch.randint(settings.symbols, (size,), generator=generator)
     noise = 0.3 * torch.randn(size, settings.delay, settings.symbols, generator=generator)
     first = nn.functional.one_hot(symbols, settings.symbols).float()

@@ -82,9 +82,9 @@ def demonstrate(settings: Settings, machine: ModuleType) -> WorkedExample:
         notes=["N28"],
         title="How a head finds its place",
         text="A head of the Neural Turing Machine is a distribution over the locations of the memory. Four stages move "
-        "it: its key is compared with every location (content); a gate chooses between what was found and where the head "
-        "stood (interpolation); a shift moves it to a neighbour; and sharpening undoes the blur that the shift leaves. "
-        "Each stage is worked by the functions that the copy experiments train, and by plain arithmetic.",
+        "it: its key is compared with every location (content); a gate chooses between what was found and where the "
+        "head stood (interpolation); a shift moves it to a neighbour; and sharpening undoes the blur that the shift "
+        "leaves. Each stage is worked by the functions that the copy experiments train, and by plain arithmetic.",
         expected="A head can look a content up, walk on from where it stood, or look up and take the neighbour.",
         found=f"{said}; the two ways differ by at most {difference:.1g}.",
         checks=checks,

@@ -1,10 +1,10 @@
 """One linear neuron whose only weight is used a thousand times: its value and its gradient explode or vanish (N17).
 
-``data.weights.<w>``: ``value`` and ``gradient`` (dy/dw) in closed form with their base-10 logarithms, ``log10_value`` and
-``log10_gradient``; ``autograd_value``, ``autograd_gradient`` through a loop of products; ``bptt_value``,
-``bptt_gradient`` by backpropagation through time in our Elman network; ``step_change``, by how much one step of gradient
-descent on y changes w. ``data.curve.<w>``: [step, log10 of the output after it]. ``data.log10_gradient_spread``: the
-largest log10 of a gradient less the smallest.
+``data.weights.<w>``: ``value`` and ``gradient`` (dy/dw) in closed form with their base-10 logarithms, ``log10_value``
+and ``log10_gradient``; ``autograd_value``, ``autograd_gradient`` through a loop of products; ``bptt_value``,
+``bptt_gradient`` by backpropagation through time in our Elman network; ``step_change``, by how much one step of
+gradient descent on y changes w. ``data.curve.<w>``: [step, log10 of the output after it].
+``data.log10_gradient_spread``: the largest log10 of a gradient less the smallest.
 """
 
 from __future__ import annotations
@@ -59,20 +59,20 @@ def demonstrate(settings: Settings, elman: ModuleType) -> WorkedExample:
     return WorkedExample(
         notes=["N14", "N17"],
         title="The same weight a thousand times",
-        text=f"A linear neuron hears 1 at the first of {STEPS} steps and nothing after; its only weight, w, leads to it "
-        f"from its own output of the step before. Its last output is w to the power of {EXPONENT}, not {STEPS}, since "
-        f"the first step does not pass through w; the gradient of that by w is {EXPONENT} times w to the power of "
-        f"{EXPONENT - 1}. Both are worked in closed form, by autograd through a loop of products, and by backpropagation "
-        "through time in our Elman network. A learning rate that moves w at all where the gradient vanished throws it "
-        "far away where the gradient exploded. (What is printed as 0 is smaller than a double can hold; its logarithm "
-        "is in the chart.)",
+        text=f"A linear neuron hears 1 at the first of {STEPS} steps and nothing after; its only weight, w, leads to "
+        f"it from its own output of the step before. Its last output is w to the power of {EXPONENT}, not {STEPS}, "
+        f"since the first step does not pass through w; the gradient of that by w is {EXPONENT} times w to the power "
+        f"of {EXPONENT - 1}. Both are worked in closed form, by autograd through a loop of products, and by "
+        "backpropagation through time in our Elman network. A learning rate that moves w at all where the gradient "
+        "vanished throws it far away where the gradient exploded. (What is printed as 0 is smaller than a double can "
+        "hold; its logarithm is in the chart.)",
         expected="w = 1 gives 1, w = 1.01 about 20,000, w = 0.99 and w = 0.01 about 0; no one learning rate fits.",
         found=f"{said}. The gradients lie {max(gradients) - min(gradients):.0f} powers of ten apart.",
         checks=checks,
         tables=[
             Table(
-                f"The last of {STEPS} outputs, its gradient by w, and what a step of gradient descent with learning rate "
-                f"{settings.learning_rate:g} changes w by",
+                f"The last of {STEPS} outputs, its gradient by w, and what a step of gradient descent with learning "
+                f"rate {settings.learning_rate:g} changes w by",
                 ["w", "output", "our network's", "gradient", "by autograd", "by our network's BPTT", "change of w"],
                 [[f"{w:g}", *(f"{row[name]:.6g}" for name in SHOWN)] for w, row in found.items()],
             )

@@ -1,8 +1,9 @@
 """The LSTM whose weights the notes set by hand, on the lecture's table and on the notes' garbled copy of it (N8, N9).
 
-``data``: for each of ``lecture`` and ``garbled`` the lists ``x1``, ``x2``, ``x3`` that go in, the ``target`` row y, and,
-a step each, the gates ``input``, ``forget``, ``output``, the cell ``before`` and ``after`` the step, and the output ``y``
-of the equations; ``y_network`` is that of our LSTM. ``leak`` is the largest distance of y from a whole number.
+``data``: for each of ``lecture`` and ``garbled`` the lists ``x1``, ``x2``, ``x3`` that go in, the ``target`` row y,
+and, a step each, the gates ``input``, ``forget``, ``output``, the cell ``before`` and ``after`` the step, and the
+output ``y`` of the equations; ``y_network`` is that of our LSTM. ``leak`` is the largest distance of y from a whole
+number.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ GARBLED = {"x1": [0, 0, 3, 3, 7, 7, 0, 6], **{row: LECTURE[row][:8] for row in (
 class Settings:
     """``steepness`` and ``bias`` of the gates, 100 and 10 in the notes: the input gate opens at 100 x2 - 10.
 
-    ``scale``: our LSTM squashes with tanh what the notes leave as it is; it reads ``scale`` x1, small enough for tanh to
-    be a straight line, and its output is divided by ``scale`` again.
+    ``scale``: our LSTM squashes with tanh what the notes leave as it is; it reads ``scale`` x1, small enough for tanh
+    to be a straight line, and its output is divided by ``scale`` again.
     """
 
     steepness: float = 100.0

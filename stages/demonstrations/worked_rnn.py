@@ -1,8 +1,8 @@
 """The recurrent network whose weights are all 1, step by step, and what the order of its inputs does (N2, N3, N4).
 
 ``data``: ``outputs`` (step, output) and ``memory`` (step, hidden) of the notes' inputs; ``orders``, by the order of the
-inputs, the outputs of each; ``last_outputs``, the distinct last outputs among all orders; ``without_memory``, the outputs
-where the recurrent weights are 0; ``weights``, their number at 3 and at 300 steps.
+inputs, the outputs of each; ``last_outputs``, the distinct last outputs among all orders; ``without_memory``, the
+outputs where the recurrent weights are 0; ``weights``, their number at 3 and at 300 steps.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ def demonstrate(settings: Settings, elman: ModuleType) -> WorkedExample:
     return WorkedExample(
         notes=["N2", "N3", "N4"],
         title="A recurrent network whose weights are all 1",
-        text="Two inputs, two hidden units, two outputs; every weight is 1, there is no bias, all units are linear, and "
-        "the memory starts at 0. At each step the hidden layer adds up the inputs and what it held the step before, "
-        "and the same weights serve every step. Worked by our own Elman network, with ReLU units: no sum here is "
-        "negative, so that they are linear.",
+        text="Two inputs, two hidden units, two outputs; every weight is 1, there is no bias, all units are linear, "
+        "and the memory starts at 0. At each step the hidden layer adds up the inputs and what it held the step "
+        "before, and the same weights serve every step. Worked by our own Elman network, with ReLU units: no sum "
+        "here is negative, so that they are linear.",
         expected="[1 1], [1 1], [2 2] give [4 4], [12 12], [32 32]: same input, different output, and order matters.",
         found=f"{_steps(outputs)}; the {len(orders)} orders of the inputs end in {_steps(last)}.",
         checks=checks,

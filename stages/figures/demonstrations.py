@@ -90,7 +90,8 @@ def _power(data: Data) -> list[Chart]:
     near = {f"w = {w}": points for w, points in data["curve"].items() if abs(points[-1][1]) < 50}
     return [
         (
-            "The output after each step, as a power of ten. The line of w = 0.01 would fall to -1998, so it is left out.",
+            "The output after each step, as a power of ten. The line of w = 0.01 would fall to -1998, so it is left "
+            "out.",
             lines(near, ("step", "log10 of the output")),
         )
     ]
@@ -139,8 +140,8 @@ def _error_surface(data: Data) -> list[Chart]:
         )
         found.append(
             (
-                f"The loss over the two parameters, darker where it is larger, and three descents {title} (learning rate "
-                f"{data['paths_learning_rate']:g}); a line that leaves the map was thrown off it.",
+                f"The loss over the two parameters, darker where it is larger, and three descents {title} (learning "
+                f"rate {data['paths_learning_rate']:g}); a line that leaves the map was thrown off it.",
                 drawn.properties(width=WIDTH, height=260),
             )
         )
@@ -150,7 +151,8 @@ def _error_surface(data: Data) -> list[Chart]:
 def _gradient_lag(data: Data) -> list[Chart]:
     return [
         (
-            f"What is left of the gradient, as a power of ten, after so many steps: {when}. What falls below -25 is cut off.",
+            f"What is left of the gradient, as a power of ten, after so many steps: {when}. What falls below -25 is "
+            "cut off.",
             lines(
                 {
                     name: [[lag, value] for lag, value in points if value > -25]

@@ -24,13 +24,13 @@ FAMILIES = {
     "Elman and Jordan": ("series-3", ("elman", "jordan")),
     "LSTM": ("series-1", ("lstm", "lstm_variants")),
     "GRU": ("series-2", ("gru", "minimal_gru", "convolutional_gru")),
-    "Transformer": ("series-5", ("transformer", "transformer_encoder_decoder")),
+    "Transformer": ("series-5", ("transformer", "transformer_encoder_decoder", "transformer_reader")),
     "External memory": (
         "series-4",
-        ("memory_network", "entity_network", "neural_turing_machine", "differentiable_neural_computer"),
+        ("memory_network", "window_memory_network", "entity_network", "neural_turing_machine", "differentiable_neural_computer"),
     ),
     "Other": ("ink", ()),
-    "Peer": ("muted", ("crfsuite", "logistic_regression", "branching", "translation_memory")),
+    "Peer": ("muted", ("crfsuite", "logistic_regression", "branching", "translation_memory", "mention_ranking")),
 }
 SHOWN = 6  # experiments that are shown side by side; of more, the best of each family
 

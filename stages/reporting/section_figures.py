@@ -16,7 +16,10 @@ from stages.figures import (
     calibration,
     confusion,
     extremes,
+    fact_attention,
     gates,
+    heads,
+    kind_scores,
     length_scores,
     lines,
     n_best,
@@ -33,7 +36,10 @@ from stages.reporting.results import Result, Section, badness
 from stages.reporting.worked_examples import kind_of, predicts
 
 BAND = re.compile(r"\d+")
-STYLED = (slot_scores, confusion, attention, attention_map, gates, posteriors, n_best, extremes, neighbours)
+STYLED = (
+    *(slot_scores, confusion, attention, attention_map, gates, heads, posteriors, n_best, extremes, neighbours),
+    *(kind_scores, fact_attention),
+)
 AT_LEAST = 3  # lengths, for a curve of a metric by length
 MAPS = 3  # experiments whose attention or vectors are drawn
 
@@ -51,6 +57,9 @@ def section_figures(section: Section) -> list[Figure]:
     """Draw what a section's predictions and traces have to show."""
     drawn = (_slot_figure(section), _confusion_figure(section), _attention_figure(section), _gates_figure(section))
     of_sequences = (
+        _kind_figure(section),
+        _fact_figure(section),
+        _heads_figure(section),
         _length_figure(section),
         *_range_figures(section),
         _similarity_figure(section),
@@ -151,6 +160,41 @@ def _gates_figure(section: Section) -> Figure | None:
     )
     body = gates.draw(trace, bool(result.experiment.model.get("bidirectional")))
     return Figure(f"Gates over one example of {section.dataset}", note, body)
+
+
+def _heads_figure(section: Section) -> Figure | None:
+    """Draw where the heads of the best network with a memory are."""
+    traces = [(r, r.trace) for r in sorted(section.results.values(), key=badness) if r.trace and heads.fits(r.trace)]
+    if not traces:
+        return None
+    result, trace = traces[0]
+    note = (
+        f"{result.key} on two test sequences, first seed: the first of the test data, and the first of the longest, "
+        f"beyond all that training had (N28). {heads.LEGEND}"
+    )
+    return Figure(f"Where the heads are on {section.dataset}", note, heads.draw(trace))
+
+
+def _kind_figure(section: Section) -> Figure | None:
+    """Write every experiment's error by kind of question."""
+    body = kind_scores.draw({key: result.metrics for key, result in section.results.items()})
+    note = (
+        "Percent, mean over seeds, of every experiment; the least of each kind is bold. A kind with an error above "
+        f"{kind_scores.FAILED:g} % counts as failed (Weston et al. 2015)."
+    )
+    return Figure(f"Error by kind of question on {section.dataset}", note, body) if body else None
+
+
+def _fact_figure(section: Section) -> Figure | None:
+    """Write how much of its attention each hop of the memory networks gives to the supporting facts."""
+    networks = {key: r for key, r in section.results.items() if r.experiment.model["name"] == "memory_network"}
+    body = fact_attention.draw({key: result.predictions for key, result in networks.items()})
+    note = (
+        "Percent of a hop’s attention, mean over test questions of the first seed, on the sentences that the answer "
+        "rests on, which training never tells. A network of one hop cannot look for a second fact by what the first "
+        "one says (N29)."
+    )
+    return Figure(f"Where the hops look on {section.dataset}", note, body) if body else None
 
 
 def _speech_figures(section: Section) -> list[Figure | None]:

@@ -4,7 +4,7 @@
 others to be trained.
 """
 
-from stages.core import errors, params, roles
+from stages.core import claims, errors, params, roles
 from stages.core.params import Experiment, Params
 from stages.core.task import read_training
 
@@ -31,6 +31,7 @@ def main() -> None:
     """Check, and say so."""
     values = params.load()
     check(values)
+    claims.check(claims.read(), values)
     print(f"{params.PARAMS}: all settings of {len(values.experiments)} experiments are known and in range")
 
 

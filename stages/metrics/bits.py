@@ -39,3 +39,22 @@ def score(records: list[dict[str, Any]], settings: Settings) -> dict[str, float]
         scores[f"bit_error_rate_{length}"] = 100 * sum(record["wrong_bits"] for record in group) / every
         scores[f"exact_match_{length}"] = 100 * sum(record["wrong_bits"] == 0 for record in group) / len(group)
     return scores
+
+
+def tallies(records: list[dict[str, Any]], settings: Settings) -> dict[str, tuple[list[float], list[float]]]:
+    """Give by example what each adds above and below the fraction line of every figure."""
+
+    def of(length: int, above: list[float], below: list[float]) -> tuple[list[float], list[float]]:
+        mine = [float(record["length"] == length) for record in records]
+        return [a * use for a, use in zip(above, mine, strict=True)], [
+            b * use for b, use in zip(below, mine, strict=True)
+        ]
+
+    ones = [1.0] * len(records)
+    every = [float(sum(len(vector) for vector in record["target"])) for record in records]
+    found = {"bits_per_sequence": of(settings.length, [record["bits"] for record in records], ones)}
+    for length in sorted({record["length"] for record in records}):
+        wrong = [100.0 * record["wrong_bits"] for record in records]
+        found[f"bit_error_rate_{length}"] = of(length, wrong, every)
+        found[f"exact_match_{length}"] = of(length, [100.0 * (bits == 0) for bits in wrong], ones)
+    return found

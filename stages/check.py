@@ -4,7 +4,7 @@
 others to be trained.
 """
 
-from stages.core import demonstration, errors, params, roles
+from stages.core import claims, demonstration, errors, params, roles
 from stages.core.params import Experiment, Params
 from stages.core.task import read_training
 
@@ -33,6 +33,7 @@ def main() -> None:
     """Check, and say so."""
     values = params.load()
     check(values)
+    claims.check(claims.read(), values)
     counted = f"{len(values.experiments)} experiments and {len(values.demonstrations)} demonstrations"
     print(f"{params.PARAMS}: all settings of {counted} are known and in range")
 

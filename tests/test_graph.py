@@ -20,6 +20,8 @@ loaded = first.load()
 def names(kind, key):
     if kind in ("download", "prepare", "generate"):
         return [] if kind == "download" else [f"datasets.{key}"]
+    if kind == "claims":
+        return [f"metrics.{path.stem}" for path in pathlib.Path("stages/metrics").glob("[!_]*.py")]
     if kind == "report":
         return [f"figures.{path.stem}" for path in pathlib.Path("stages/figures").glob("[!_]*.py")]
     if kind == "demonstrate":
@@ -49,7 +51,11 @@ def declared_code() -> dict[str, list[str]]:
     declared = {}
     with Repo(str(ROOT)) as repo:
         for stage in repo.index.stages:
-            paths = [ROOT / str(dep) for dep in stage.deps if str(dep).startswith("stages/")]
+            paths = [
+                ROOT / str(dep)
+                for dep in stage.deps
+                if str(dep).startswith("stages/") and not str(dep).endswith(".yaml")
+            ]
             files = [file for path in paths for file in (path.glob("[!_]*.py") if path.is_dir() else [path])]
             declared[stage.addressing] = sorted(str(file.relative_to(ROOT)) for file in files)
     return declared

@@ -36,6 +36,17 @@ def score(records: list[dict[str, Any]], settings: Settings) -> dict[str, float]
     return scores
 
 
+def tallies(records: list[dict[str, Any]], settings: Settings) -> dict[str, tuple[list[float], list[float]]]:
+    """Give by example what each adds above and below the fraction line of "accuracy" and of "accuracy_<value>"."""
+    right = [100.0 * (record["prediction"] == record[settings.target]) for record in records]
+    found = {"accuracy": (right, [1.0] * len(records))}
+    groups = [str(record[settings.by]) for record in records] if settings.by else []
+    for value in sorted(set(groups)):
+        mine = [float(group == value) for group in groups]
+        found[f"accuracy_{value}"] = [a * b for a, b in zip(right, mine, strict=True)], mine
+    return found
+
+
 def _accuracy(records: list[dict[str, Any]], target: str) -> float:
     right = sum(bool(record["prediction"] == record[target]) for record in records)
     return 100 * right / len(records)

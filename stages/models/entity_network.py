@@ -33,8 +33,8 @@ def build(settings: Settings, input_size: int) -> EntityNetwork:
 
 
 class EntityNetwork(nn.Module):
-    """Entity network; ``U``, ``V``, ``W``, ``H`` (d, d) and ``R`` (word, d) are the paper's matrices, ``keys`` (block, d)
-    its w, ``slopes`` (2, d) those of the parametric ReLU phi, in the memory and in the output.
+    """Entity network: ``U``, ``V``, ``W``, ``H`` (d, d) and ``R`` (word, d) are the paper's matrices, ``keys``
+    (block, d) its w, ``slopes`` (2, d) those of the parametric ReLU phi, in the memory and in the output.
 
     Every block starts as its key.
     """

@@ -56,11 +56,13 @@ class Layer(nn.Module):
         self.dropout = nn.Dropout(settings.dropout)
 
     def forward(self, steps: Tensor, real: Tensor, looking: slice) -> tuple[Tensor, Tensor]:
-        """(batch, step, width) -> the steps ``looking`` (batch, looking, width), and the weight, the mean over the heads,
+        """(batch, step, width) -> the steps ``looking`` (batch, looking, width), and the weight, the heads' mean,
         that each of them gives to every step (batch, looking, step); 0 where ``real`` (batch, step) is False.
         """
         normal = self.before(steps)
-        split = lambda values: values.unflatten(2, (self.heads, -1)).transpose(1, 2)  # (batch, head, step, width / head)
+        split = lambda values: values.unflatten(2, (self.heads, -1)).transpose(
+            1, 2
+        )  # (batch, head, step, width / head)
         query = split(self.query(normal[:, looking]))
         key, value = map(split, self.keys_and_values(normal).chunk(2, dim=2))
         scores = query @ key.transpose(2, 3) / key.shape[3] ** 0.5
@@ -112,7 +114,7 @@ class TransformerReader(nn.Module):
         return self.answers(self.after(steps[:, 0])), torch.stack(attention, dim=1)
 
     def _embed(self, sentences: Padded) -> Tensor:
-        """Sum the words of sentences (sentence, word), each weighed by its place's row of ``mask``: (sentence, width)."""
+        """Sum the words of sentences (sentence, word), weighed by their places' rows of ``mask``: (sentence, width)."""
         place = torch.arange(sentences.values.shape[1], device=sentences.values.device).clamp(max=len(self.mask) - 1)
         return (self.embedding[sentences.values] * self.mask[place] * sentences.mask[..., None]).sum(dim=1)
 

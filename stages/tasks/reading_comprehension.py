@@ -166,7 +166,9 @@ class ReadingComprehension(Task):
         self.train(was_training)
         for hop, weights in enumerate(attention, start=1):
             weight, sentence = weights.max(dim=0)
-            lines.append(f"     {self.model.look} {hop}: {record['story'][int(sentence)]} ({100 * float(weight):.1f} %)")
+            lines.append(
+                f"     {self.model.look} {hop}: {record['story'][int(sentence)]} ({100 * float(weight):.1f} %)"
+            )
         unknown = self._unknown([*record["story"], record["question"]])
         if unknown:
             lines.append(f"     words never seen in training, taken as unknown: {', '.join(unknown)}")

@@ -36,7 +36,9 @@ from stages.figures import (
     calibration,
     confusion,
     extremes,
+    fact_attention,
     gates,
+    kind_scores,
     learning_curves,
     length_scores,
     lines,
@@ -87,13 +89,16 @@ FAMILIES = {
     "Elman and Jordan": ("series-3", ("elman", "jordan")),
     "LSTM": ("series-1", ("lstm", "lstm_variants")),
     "GRU": ("series-2", ("gru", "minimal_gru", "convolutional_gru")),
-    "Transformer": ("series-5", ("transformer", "transformer_encoder_decoder")),
-    "External memory": ("series-4", ("memory_network", "neural_turing_machine")),
+    "Transformer": ("series-5", ("transformer", "transformer_encoder_decoder", "transformer_reader")),
+    "External memory": ("series-4", ("memory_network", "entity_network", "neural_turing_machine")),
     "Other": ("ink", ()),
     "Peer": ("muted", ("crfsuite", "logistic_regression", "branching", "translation_memory")),
 }
 TIMES = {"lstm": "N8, N10", "gru": "N13"}  # models whose parameters are told in multiples of the Elman network's
-STYLED = (slot_scores, confusion, attention, attention_map, gates, posteriors, n_best, extremes, neighbours)
+STYLED = (
+    *(slot_scores, confusion, attention, attention_map, gates, posteriors, n_best, extremes, neighbours),
+    *(kind_scores, fact_attention),
+)
 SHOWN = 6  # experiments that are shown side by side; of more, the best of each family
 MAPS = 3  # experiments whose attention or vectors are drawn
 GROUPED = 6  # experiments; a table of more has a heading for each family
@@ -492,6 +497,8 @@ def section_figures(section: Section) -> list[Figure]:
     """Draw what a section's predictions and traces have to show."""
     drawn = (_slot_figure(section), _confusion_figure(section), _attention_figure(section), _gates_figure(section))
     of_sequences = (
+        _kind_figure(section),
+        _fact_figure(section),
         _length_figure(section),
         _similarity_figure(section),
         _attention_map_figure(section),
@@ -525,6 +532,28 @@ def _slot_figure(section: Section) -> Figure | None:
         note += f" {pair[1]} reads both ways, {pair[0]} of the same cell forward only"
         note += f": what comes later in the sentence matters most to {most} (N7)." if most else " (N7)."
     return Figure(f"F1 by slot on {section.dataset}", note, body)
+
+
+def _kind_figure(section: Section) -> Figure | None:
+    """Write every experiment's error by kind of question."""
+    body = kind_scores.draw({key: result.metrics for key, result in section.results.items()})
+    note = (
+        "Percent, mean over seeds, of every experiment; the least of each kind is bold. A kind with an error above "
+        f"{kind_scores.FAILED:g} % counts as failed (Weston et al. 2015)."
+    )
+    return Figure(f"Error by kind of question on {section.dataset}", note, body) if body else None
+
+
+def _fact_figure(section: Section) -> Figure | None:
+    """Write how much of its attention each hop of the memory networks gives to the supporting facts."""
+    networks = {key: r for key, r in section.results.items() if r.experiment.model["name"] == "memory_network"}
+    body = fact_attention.draw({key: result.predictions for key, result in networks.items()})
+    note = (
+        "Percent of a hop’s attention, mean over test questions of the first seed, on the sentences that the answer "
+        "rests on, which training never tells. A network of one hop cannot look for a second fact by what the first "
+        "one says (N29)."
+    )
+    return Figure(f"Where the hops look on {section.dataset}", note, body) if body else None
 
 
 def _both_ways(section: Section) -> tuple[str, str] | None:

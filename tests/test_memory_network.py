@@ -123,11 +123,12 @@ def test_attention_sums_to_one_and_padding_gets_none() -> None:
     assert (attention[story.mask[:, None].expand_as(attention)] > 0).all()
 
 
-def test_linear_attention_is_the_inner_product_itself_and_padding_gets_none() -> None:
+def test_linear_attention_is_the_inner_product_by_the_number_of_sentences_and_padding_gets_none() -> None:
     model, (sentences, story, question) = network(hops=1), some_batch()
     _, attention = model(sentences, story, question, linear=True)
     _, normalised = model(sentences, story, question)
-    torch.testing.assert_close(attention[0].softmax(dim=1), normalised[0])
+    torch.testing.assert_close((4 * attention[0]).softmax(dim=1), normalised[0])
+    torch.testing.assert_close((2 * attention[2, :, :2]).softmax(dim=1), normalised[2, :, :2])
     assert not torch.allclose(attention[0].sum(), torch.ones(()))
     assert (attention[1, :, 1:] == 0).all()
 

@@ -71,7 +71,8 @@ class MemoryNetwork(nn.Module):
 
         ``sentences`` (unique, word) are the words of every sentence that stands somewhere in the batch, once each;
         ``story`` (batch, sentence) are indices into them, at least one sentence a story; ``question`` (batch, word)
-        are words. ``linear`` leaves out the softmax of the attention ("linear start", section 4.2).
+        are words. ``linear`` leaves out the softmax of the attention ("linear start", section 4.2); see
+        ``linear_attention``.
 
         Gives the scores of every word of the vocabulary as the answer (batch, input_size), unnormalised, and the
         attention p (batch, hop, sentence): each hop's weights sum to 1, unless ``linear``, and are 0 at padding.
@@ -86,7 +87,7 @@ class MemoryNetwork(nn.Module):
         attention = []
         for now, after in pairwise(rows) if adjacent else [rows] * self.hops:
             scores = (u @ now.T).gather(1, index).unflatten(1, (2, -1)).sum(dim=1)  # (batch, sentence)
-            p = scores.masked_fill(~story.mask, 0) if linear else masked_softmax(scores, story.mask)  # equation 1
+            p = linear_attention(scores, story) if linear else masked_softmax(scores, story.mask)  # equation 1
             o = p.new_zeros(len(p), len(after)).scatter_add(1, index, p.repeat(1, 2)) @ after  # equation 2
             u = self._rectify((u if self.projection is None else self.projection(u)) + o)  # equations 4 and 7
             attention.append(p)
@@ -132,6 +133,15 @@ def position_encoding(sentences: Padded, size: int) -> tuple[Tensor, Tensor]:
     lengths = sentences.lengths[:, None]
     a = 4 * (j - (lengths + 1) / 2) / lengths
     return a.masked_fill(~sentences.mask, 0), (k - (size + 1) / 2) / size
+
+
+def linear_attention(scores: Tensor, story: Padded) -> Tensor:
+    """``scores`` (batch, sentence) without a softmax, divided by the number of the story's sentences; 0 at padding.
+
+    The paper does not divide. Its memory holds 50 sentences at most; a story of 200 would move u, a sum over sentences
+    that each hop multiplies by such a sum again, so far that the loss explodes.
+    """
+    return scores.masked_fill(~story.mask, 0) / story.lengths[:, None]
 
 
 def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:

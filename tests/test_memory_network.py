@@ -85,7 +85,7 @@ def by_the_equations(model: memory_network.MemoryNetwork, story: list[Tensor], q
 
     tables, times = model.embedding.detach(), model.temporal.detach()
     hops = model.hops
-    if model.projection is None:
+    if model.adjacent:
         A, C, T_A, T_C = tables[:-1], tables[1:], times[:-1], times[1:]
         B, W, H = tables[0], tables[-1], torch.eye(tables.shape[2])
     else:

@@ -55,11 +55,11 @@ class MemoryNetwork(nn.Module):
     def __init__(self, settings: Settings, input_size: int) -> None:
         super().__init__()
         size, adjacent = settings.embedding_size, settings.tying == "adjacent"
-        self.hops = settings.hops
+        self.hops, self.adjacent = settings.hops, adjacent
         memories = settings.hops + 1 if adjacent else 2
         self.embedding = nn.Parameter(0.1 * torch.randn(memories if adjacent else 4, input_size, size))
         self.temporal = nn.Parameter(0.1 * torch.randn(memories, settings.times, size))
-        self.projection = None if adjacent else nn.Linear(size, size, bias=False)
+        self.projection = nn.Identity() if adjacent else nn.Linear(size, size, bias=False)
         self.time_noise = settings.time_noise
         self.rectified = round(settings.rectified * size)
         self.dropout = nn.Dropout(settings.dropout)
@@ -77,19 +77,19 @@ class MemoryNetwork(nn.Module):
         Gives the scores of every word of the vocabulary as the answer (batch, input_size), unnormalised, and the
         attention p (batch, hop, sentence): each hop's weights sum to 1, unless ``linear``, and are 0 at padding.
         """
-        adjacent = self.projection is None
-        memories = len(self.temporal)
-        u = self._embed(question, self.embedding[:1] if adjacent else self.embedding[2:3])[0]  # (batch, d)
+        asking = 0 if self.adjacent else 2
+        u = self._embed(question, self.embedding[asking : asking + 1])[0]  # (batch, d)
         # A memory is the sum of its sentence's row and its time's row. Inner products are taken once a row and picked
         # for each story, so that no tensor of batch x sentence x d is needed.
-        rows = torch.cat([self._embed(sentences, self.embedding[:memories]), self.temporal], dim=1)  # (memory, row, d)
+        memories = self._embed(sentences, self.embedding[: len(self.temporal)])
+        rows = torch.cat([memories, self.temporal], dim=1)  # (table, row, d)
         index = torch.cat([story.values, len(sentences.values) + self._times(story)], dim=1)  # (batch, 2 sentence)
         attention = []
-        for now, after in pairwise(rows) if adjacent else [rows] * self.hops:
+        for now, after in pairwise(rows) if self.adjacent else [rows] * self.hops:
             scores = (u @ now.T).gather(1, index).unflatten(1, (2, -1)).sum(dim=1)  # (batch, sentence)
             p = linear_attention(scores, story) if linear else masked_softmax(scores, story.mask)  # equation 1
             o = p.new_zeros(len(p), len(after)).scatter_add(1, index, p.repeat(1, 2)) @ after  # equation 2
-            u = self._rectify((u if self.projection is None else self.projection(u)) + o)  # equations 4 and 7
+            u = self._rectify(self.projection(u) + o)  # equations 4 and 7
             attention.append(p)
         return u @ self.embedding[-1].T, torch.stack(attention, dim=1)
 

@@ -492,6 +492,12 @@ def test_stories_can_be_written_and_read(prepared: Prepared, tmp_path: Path) -> 
     assert read_split(tmp_path, "test") == prepared.splits["test"]
 
 
+def test_a_kind_without_enough_stories_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stories, "PATIENCE", 1)
+    with pytest.raises(InputError, match=r"asks for 200 stories of three_facts, but after \d+ none comes up"):
+        stories.generate(small(kinds=["three_facts"]))
+
+
 def test_an_unknown_kind_and_a_kind_named_twice_are_errors() -> None:
     with pytest.raises(InputError, match=r"two_fact is no kind of question; did you mean two_facts\?"):
         stories.generate(small(kinds=["two_fact"]))

@@ -106,6 +106,7 @@ SPECIES = {"dog": "dogs", "fox": "foxes", "goat": "goats", "hen": "hens"}
 COLOURS = ("black", "grey", "red", "white")
 TOYS = tuple(f"{colour} {shape}" for colour in COLOURS for shape in ("ball", "cube", "ring"))
 CONTAINERS = ("barrel", "basket", "chest", "jar", "trunk")
+PATIENCE = 20000  # draws in vain, after which a kind has no more stories to give
 EARLIER = 0.2  # chance of asking about a journey before the latest
 
 T = TypeVar("T")
@@ -660,7 +661,9 @@ KINDS = {
 
 
 def generate(settings: Settings) -> Prepared:
-    """Generate the stories; raises InputError where ``settings.kinds`` names an unknown kind or one twice."""
+    """Generate the stories; raises InputError where ``settings.kinds`` names an unknown kind or one twice, or where
+    there are fewer stories of a kind than wanted.
+    """
     for name in settings.kinds:
         if name not in KINDS:
             raise InputError(f"generated.stories.kinds: {name} is no kind of question{meant(name, KINDS)}")
@@ -682,7 +685,11 @@ def _generate_kind(name: str, settings: Settings, told: set[str]) -> list[tuple[
     most = {split: math.ceil(KINDS[name].most * wanted[split]) for split in wanted}
     kept: list[tuple[str, Example]] = []
     answers: Counter[tuple[str, str]] = Counter()
+    drawn = 0  # since one was kept
     while len(kept) < total:
+        if (drawn := drawn + 1) > PATIENCE:
+            where = f"generated.stories asks for {total} stories of {name}"
+            raise InputError(f"{where}, but after {len(kept)} none comes up that is new and may be kept; ask for fewer")
         example = _draw(name, random)
         if example is None or example["key"] in told:
             continue
@@ -691,6 +698,7 @@ def _generate_kind(name: str, settings: Settings, told: set[str]) -> list[tuple[
         if wanted[split] and answers[split, example["answer"]] < most[split]:
             wanted[split] -= 1
             answers[split, example["answer"]] += 1
+            drawn = 0
             kept.append((split, {"id": f"{name}_{len(kept):05d}", **example}))
     return kept
 

@@ -304,6 +304,15 @@ def test_predictions_tell_each_hops_attention(examples: list[Example]) -> None:
         )
 
 
+def test_the_best_epoch_may_be_that_of_the_highest_accuracy(examples: list[Example]) -> None:
+    settings = reading_comprehension.Settings(linear_start=0, best="accuracy")
+    vocabularies = reading_comprehension.fit_vocabularies(examples, settings)
+    task = reading_comprehension.build(settings, vocabularies, lambda size: network())
+    assert (task.monitor, task.monitor_mode) == ("validation_accuracy", "max")
+    assert task.monitor in task.validation_scores()
+    assert (reading(examples).monitor, reading(examples).monitor_mode) == ("validation_loss", "min")
+
+
 def test_an_answer_of_several_words_is_one_symbol() -> None:
     example = {"story": ["Mary has the milk."], "question": "What does Mary have?", "answer": "Apple,milk"}
     vocabularies = reading_comprehension.fit_vocabularies([example], reading_comprehension.Settings(linear_start=0))

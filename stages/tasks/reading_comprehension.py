@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 import pydantic
 import torch
@@ -32,10 +32,13 @@ class Settings:
     """``linear_start``: epochs at the start of training in which the attention has no softmax.
 
     ``kinds``: the kinds of question that it is trained on and validated with (none: all that the data have, jointly).
+    ``best``: the validation score that decides which epoch is the best; as the network grows too sure of answers that it
+    cannot know, the loss may rise where the accuracy does too.
     """
 
     linear_start: int = pydantic.Field(ge=0)
     kinds: list[str] | None = pydantic.Field(default=None, min_length=1)
+    best: Literal["loss", "accuracy"] = "loss"
 
 
 def fit_vocabularies(examples: list[Example], settings: Settings) -> dict[str, Vocabulary]:
@@ -79,6 +82,8 @@ class ReadingComprehension(Task):
         self.words, self.labels = vocabularies["words"], vocabularies["labels"]
         self.linear_start = settings.linear_start
         self.kinds = settings.kinds
+        if settings.best == "accuracy":
+            self.monitor, self.monitor_mode = "validation_accuracy", "max"
         self.model = model
         answer_words = torch.tensor(self.words.encode(label.lower() for label in self.labels.symbols))
         self.register_buffer("answer_words", answer_words, persistent=False)

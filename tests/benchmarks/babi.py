@@ -30,10 +30,11 @@ TRAINING: dict[str, Any] = {
     "weight_decay": 0.1,
     "batch_size": 32,
     "bucket": 1,
-    "epochs": 30,
+    "epochs": 40,
     "clip_norm": 5.0,
 }
-READING = {"name": "reading_comprehension", "linear_start": 0}
+READING: dict[str, Any] = {"name": "reading_comprehension", "linear_start": 0, "best": "accuracy"}
+LINEAR = READING | {"linear_start": 2}
 MEMORY: dict[str, Any] = {
     "name": "memory_network",
     "embedding_size": 50,
@@ -43,9 +44,9 @@ MEMORY: dict[str, Any] = {
     "dropout": 0.05,
 }
 EXPERIMENTS: dict[str, dict[str, Any]] = {
-    "memory_network": {"task": READING, "model": MEMORY | {"hops": 3}, "training": TRAINING},
-    "memory_network_2_hops": {"task": READING, "model": MEMORY | {"hops": 2}, "training": TRAINING},
-    "memory_network_1_hop": {"task": READING, "model": MEMORY | {"hops": 1}, "training": TRAINING},
+    "memory_network": {"task": LINEAR, "model": MEMORY | {"hops": 3}, "training": TRAINING},
+    "memory_network_2_hops": {"task": LINEAR, "model": MEMORY | {"hops": 2}, "training": TRAINING},
+    "memory_network_1_hop": {"task": LINEAR, "model": MEMORY | {"hops": 1}, "training": TRAINING},
     "entity_network": {
         "task": READING,
         "model": {"name": "entity_network", "blocks": 20, "embedding_size": 50, "words": 12, "dropout": 0.1},

@@ -12,6 +12,7 @@ from torch import Tensor
 from stages.core.batch import Padded, pad
 from stages.core.dataset import Example
 from stages.core.errors import InputError
+from stages.core.params import read_settings
 from stages.core.task import Batch
 from stages.datasets import stories
 from stages.models import memory_network
@@ -25,11 +26,13 @@ Where is the apple?
 """
 
 
-def network(hops: int = 3, noise: float = 0.0, rectified: float = 0.0) -> memory_network.MemoryNetwork:
+TYINGS = ("adjacent", "layer_wise")
+
+
+def network(hops: int = 3, tying: str = "adjacent", **more: float) -> memory_network.MemoryNetwork:
     torch.manual_seed(0)
-    settings = memory_network.Settings(
-        hops=hops, embedding_size=6, times=8, time_noise=noise, rectified=rectified, dropout=0.0
-    )
+    values = {"hops": hops, "embedding_size": 6, "tying": tying, "times": 8, "time_noise": 0.0, **more}
+    settings = read_settings(memory_network.Settings, values, "model")
     return memory_network.build(settings, 12).eval()
 
 
@@ -47,10 +50,13 @@ def examples() -> list[Example]:
     return stories.generate(settings).splits["train"]
 
 
-def reading(examples: list[Example], linear_start: int = 0) -> ReadingComprehension:
+def reading(
+    examples: list[Example], linear_start: int = 0, kinds: list[str] | None = None, tying: str = "adjacent"
+) -> ReadingComprehension:
     torch.manual_seed(0)
-    settings = reading_comprehension.Settings(linear_start=linear_start)
-    model = memory_network.Settings(hops=3, embedding_size=32, times=40, time_noise=0.1, rectified=0.5, dropout=0.0)
+    settings = reading_comprehension.Settings(linear_start=linear_start, kinds=kinds)
+    values = {"hops": 3, "embedding_size": 32, "tying": tying, "times": 40, "time_noise": 0.1, "rectified": 0.5}
+    model = read_settings(memory_network.Settings, values, "model")
     vocabularies = reading_comprehension.fit_vocabularies(examples, settings)
     return reading_comprehension.build(settings, vocabularies, partial(memory_network.build, model))
 
@@ -78,17 +84,27 @@ def by_the_equations(model: memory_network.MemoryNetwork, story: list[Tensor], q
         return vector
 
     tables, times = model.embedding.detach(), model.temporal.detach()
+    hops = model.hops
+    if model.adjacent:
+        A, C, T_A, T_C = tables[:-1], tables[1:], times[:-1], times[1:]
+        B, W, H = tables[0], tables[-1], torch.eye(tables.shape[2])
+    else:
+        A, C, B, W = tables
+        A, C, T_A, T_C = [A] * hops, [C] * hops, [times[0]] * hops, [times[1]] * hops
+        H = model.projection.weight.detach()
     back = list(reversed(range(len(story))))
-    u = embed(question, tables[0])
-    for hop in range(len(tables) - 1):
-        m = torch.stack([embed(s, tables[hop]) + times[hop, t] for s, t in zip(story, back, strict=True)])
-        c = torch.stack([embed(s, tables[hop + 1]) + times[hop + 1, t] for s, t in zip(story, back, strict=True)])
-        u = u + (m @ u).softmax(dim=0) @ c
-    return tables[-1] @ u
+    u = embed(question, B)
+    for hop in range(hops):
+        m = torch.stack([embed(s, A[hop]) + T_A[hop][t] for s, t in zip(story, back, strict=True)])
+        c = torch.stack([embed(s, C[hop]) + T_C[hop][t] for s, t in zip(story, back, strict=True)])
+        u = H @ u + (m @ u).softmax(dim=0) @ c
+    return W @ u
 
 
-def test_scores_are_those_of_the_papers_equations() -> None:
-    model = network()
+@pytest.mark.parametrize("tying", TYINGS)
+@pytest.mark.parametrize("hops", [1, 3])
+def test_scores_are_those_of_the_papers_equations(hops: int, tying: str) -> None:
+    model = network(hops, tying)
     sentences, story, question = some_batch()
     scores, _ = model(sentences, story, question)
     words = [sentences.values[i, : sentences.lengths[i]] for i in range(4)]
@@ -107,11 +123,12 @@ def test_attention_sums_to_one_and_padding_gets_none() -> None:
     assert (attention[story.mask[:, None].expand_as(attention)] > 0).all()
 
 
-def test_linear_attention_is_the_inner_product_itself_and_padding_gets_none() -> None:
+def test_linear_attention_is_the_inner_product_by_the_number_of_sentences_and_padding_gets_none() -> None:
     model, (sentences, story, question) = network(hops=1), some_batch()
     _, attention = model(sentences, story, question, linear=True)
     _, normalised = model(sentences, story, question)
-    torch.testing.assert_close(attention[0].softmax(dim=1), normalised[0])
+    torch.testing.assert_close((4 * attention[0]).softmax(dim=1), normalised[0])
+    torch.testing.assert_close((2 * attention[2, :, :2]).softmax(dim=1), normalised[2, :, :2])
     assert not torch.allclose(attention[0].sum(), torch.ones(()))
     assert (attention[1, :, 1:] == 0).all()
 
@@ -128,7 +145,7 @@ def test_hops_and_a_share_of_rectified_dimensions_change_the_scores() -> None:
 
 
 def test_time_noise_strews_empty_memories_in_training_only() -> None:
-    model, (sentences, story, question) = network(noise=0.5), some_batch()
+    model, (sentences, story, question) = network(time_noise=0.5), some_batch()
     assert model._times(story)[0].tolist() == [3, 2, 1, 0]
     torch.testing.assert_close(model(sentences, story, question)[0], model(sentences, story, question)[0])
     model.train()
@@ -146,19 +163,30 @@ def test_sentences_beyond_the_temporal_encoding_share_its_last_row() -> None:
     assert network()._times(story)[0].tolist() == [7, 7, 7, 7, 6, 5, 4, 3, 2, 1, 0]
 
 
-def test_gradients_are_right() -> None:
-    model = network(rectified=0.5).double()
+@pytest.mark.parametrize("tying", TYINGS)
+def test_gradients_are_right(tying: str) -> None:
+    model = network(2, tying, rectified=0.5).double()
     batch = some_batch()
+    names, parameters = zip(*model.named_parameters(), strict=True)
 
-    def scores(embedding: Tensor, temporal: Tensor) -> Tensor:
-        parameters = {"embedding": embedding, "temporal": temporal}
-        return torch.func.functional_call(model, parameters, batch)[0]
+    def scores(*values: Tensor) -> Tensor:
+        return torch.func.functional_call(model, dict(zip(names, values, strict=True)), batch)[0]
 
-    assert torch.autograd.gradcheck(scores, (model.embedding, model.temporal))
+    assert torch.autograd.gradcheck(scores, parameters)
 
 
-def test_padding_changes_nothing(examples: list[Example]) -> None:
-    task = reading(examples).eval()
+def test_layer_wise_hops_share_all_their_weights_and_adjacent_ones_none_but_their_neighbours() -> None:
+    sizes = {
+        (tying, hops): sum(p.numel() for p in network(hops, tying).parameters()) for tying in TYINGS for hops in (1, 4)
+    }
+    assert sizes["layer_wise", 1] == sizes["layer_wise", 4] == 4 * 12 * 6 + 2 * 8 * 6 + 6 * 6
+    assert sizes["adjacent", 1] == 2 * (12 + 8) * 6
+    assert sizes["adjacent", 4] == 5 * (12 + 8) * 6
+
+
+@pytest.mark.parametrize("tying", TYINGS)
+def test_padding_changes_nothing(examples: list[Example], tying: str) -> None:
+    task = reading(examples, tying=tying).eval()
     together = task.collate(examples[:12])
     for number, example in enumerate(examples[:12]):
         alone = task.collate([example])
@@ -189,8 +217,9 @@ def train(task: ReadingComprehension, batch: Batch, updates: int) -> float:
     return float(task.eval().loss(batch)[0].detach())
 
 
-def test_one_batch_is_learnt_by_heart(examples: list[Example]) -> None:
-    task = reading(examples)
+@pytest.mark.parametrize("tying", TYINGS)
+def test_one_batch_is_learnt_by_heart(examples: list[Example], tying: str) -> None:
+    task = reading(examples, tying=tying)
     batch = task.collate(examples)
     untrained = float(task.eval().loss(batch)[0].detach())
     assert untrained == pytest.approx(math.log(len(task.labels)), rel=0.5)
@@ -240,6 +269,48 @@ def test_validation_accuracy_counts_each_example_once(examples: list[Example]) -
     assert task.validation_scores() == {"validation_accuracy": pytest.approx(200 / 3)}
     task.validation_update(task.collate(rightly))
     assert task.validation_scores() == {"validation_accuracy": 100}
+
+
+def test_a_training_on_some_kinds_has_no_part_of_the_others(examples: list[Example]) -> None:
+    task = reading(examples, kinds=["yes_no"]).eval()
+    mine = [example for example in examples if example["kind"] == "yes_no"]
+    assert 0 < len(mine) < len(examples)
+    assert sorted(task.labels.symbols) == ["no", "yes"]
+    assert task.draw(examples, torch.Generator()) == mine
+    everything, alone = task.loss(task.collate(examples)), task.loss(task.collate(mine))
+    assert everything[1] == alone[1] == len(mine)
+    torch.testing.assert_close(everything[0], alone[0])
+    task.validation_update(task.collate(examples))
+    of_all = task.validation_scores()
+    task.validation_update(task.collate(mine))
+    assert of_all == task.validation_scores()
+    loss, items = task.loss(task.collate([example for example in examples if example["kind"] != "yes_no"]))
+    assert (float(loss.detach()), items) == (0, 0)
+
+
+def test_a_kind_that_the_data_lack_is_named(examples: list[Example]) -> None:
+    with pytest.raises(InputError, match=r"task.kinds: yes_now is no kind .* did you mean yes_no\?"):
+        reading(examples, kinds=["one_fact", "yes_now"])
+
+
+def test_predictions_tell_each_hops_attention(examples: list[Example]) -> None:
+    task = reading(examples).eval()
+    batch = task.collate(examples[:5])
+    told = task.explain(batch)
+    for example, said, weights in zip(examples, told, task.attention(batch), strict=False):
+        assert [len(hop) for hop in said["attention"]] == [len(example["story"])] * 3
+        torch.testing.assert_close(
+            torch.tensor(said["attention"]), weights[:, : len(example["story"])], atol=0.0051, rtol=0
+        )
+
+
+def test_the_best_epoch_may_be_that_of_the_highest_accuracy(examples: list[Example]) -> None:
+    settings = reading_comprehension.Settings(linear_start=0, best="accuracy")
+    vocabularies = reading_comprehension.fit_vocabularies(examples, settings)
+    task = reading_comprehension.build(settings, vocabularies, lambda size: network())
+    assert (task.monitor, task.monitor_mode) == ("validation_accuracy", "max")
+    assert task.monitor in task.validation_scores()
+    assert (reading(examples).monitor, reading(examples).monitor_mode) == ("validation_loss", "min")
 
 
 def test_an_answer_of_several_words_is_one_symbol() -> None:

@@ -14,7 +14,8 @@ Item = Mapping[str, Record]  # experiment to its record, all of one test example
 VERDICTS = ("right", "wrong")
 LEGEND = (
     "● marks the sentences that the answer rests on. A percentage beside a sentence is the attention that a hop of the "
-    "experiment’s reading head gave it; one beside an answer is the experiment’s confidence."
+    "experiment’s reading head gave it, for the experiments with the most hops; one beside an answer is the "
+    "experiment’s confidence."
 )
 STYLE = """
 .example:has(.story thead) { grid-column: 1 / -1; }
@@ -70,11 +71,14 @@ def choose(items: Sequence[Item]) -> list[Item]:
 def show(item: Item) -> Markup:
     """Write the story with its supporting facts, attention by hop where an experiment has it, and every answer."""
     example = next(iter(item.values()))
-    hops = []
-    for key, record in item.items():
-        for number, weights in enumerate(record.get("attention") or [], start=1):
-            if len(weights) == len(example["story"]):
-                hops.append((f"{key}, hop {number}", weights))
+    looks = {key: record.get("attention") or [] for key, record in item.items()}
+    most = max(map(len, looks.values()))
+    hops = [
+        (f"{key}, hop {number}", weights)
+        for key, attention in looks.items()
+        for number, weights in enumerate(attention, start=1)
+        if len(attention) == most and len(weights) == len(example["story"])
+    ]
     rows = [(key, record["prediction"], record.get("confidence"), right(record)) for key, record in item.items()]
     shown = {name: example[name] for name in ("story", "question", "answer")}
     return Markup(TEMPLATE.render(supporting=set(example.get("supporting") or []), hops=hops, rows=rows, **shown))

@@ -22,6 +22,7 @@ LOWER_IS_BETTER = {  # by words in a metric's name: "accuracy" is that of "token
     "exact_match": False,
     "excess": True,
     "f1": False,
+    "failed_kinds": True,
     "malformed_rate": True,
     "precision": False,
     "recall": False,
@@ -82,7 +83,7 @@ def columns(rows: Sequence[Metrics]) -> list[Column]:
 
 def column(metric: str, values: Sequence[Mapping[str, float]], among: Sequence[str] = ()) -> Column:
     """Describe ``metric``, whose figures are ``values``; ``among`` are the metrics that stand beside it."""
-    counted = "bits" in metric.split("_") or any(name in metric.split("_") for name in POINTS)
+    counted = {"bits", "failed"} & set(metric.split("_")) or any(name in metric.split("_") for name in POINTS)
     most = 3 if counted else 2
     unit = "ms" if metric.endswith(MILLISECONDS) else "" if counted else "%"
     return Column(

@@ -7,6 +7,7 @@ looks again, a number of hops; the answer is read off the last u. Symbols and se
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Literal
 
 import pydantic
 import torch
@@ -18,8 +19,9 @@ from stages.core.params import settings
 
 @settings
 class Settings:
-    """``hops``: looks at the memory. ``embedding_size``: d. ``times``: rows of the temporal encoding; a sentence that
-    stands further back than that shares the last row. ``time_noise``: in training, the chance that an empty memory
+    """``hops``: looks at the memory. ``embedding_size``: d. ``tying``: how the hops share weights (section 2.2).
+    ``times``: rows of the temporal encoding; a sentence that stands further back than that shares the last row.
+    ``time_noise``: in training, the chance that an empty memory
     follows a sentence. ``rectified``: share of the dimensions of u that pass a ReLU after each hop; the paper's model
     for questions has none, that for language half (section 5). ``dropout``: in training, the share of the dimensions
     of embedded sentences and questions that are set to 0.
@@ -27,6 +29,7 @@ class Settings:
 
     hops: int = pydantic.Field(gt=0)
     embedding_size: int = pydantic.Field(gt=0)
+    tying: Literal["adjacent", "layer_wise"] = "adjacent"
     times: int = pydantic.Field(gt=0)
     time_noise: float = pydantic.Field(ge=0, lt=1)
     rectified: float = pydantic.Field(default=0.0, ge=0, le=1)
@@ -39,17 +42,24 @@ def build(settings: Settings, input_size: int) -> MemoryNetwork:
 
 
 class MemoryNetwork(nn.Module):
-    """Memory network with adjacent weights: A^(k+1) = C^k, B = A^1, W^T = C^K (section 2.2).
+    """Memory network whose hops share weights in one of the paper's two ways (section 2.2).
 
-    ``embedding`` (hop + 1, word, d) holds A^1, C^1, ..., C^K, and ``temporal`` (hop + 1, time, d) T_A^1, T_C^1, ...,
-    T_C^K (section 4.1).
+    - ``adjacent``: A^(k+1) = C^k, B = A^1, W^T = C^K. ``embedding`` (hop + 1, word, d) holds A^1, C^1, ..., C^K, and
+      ``temporal`` (hop + 1, time, d) T_A^1, T_C^1, ..., T_C^K (section 4.1).
+    - ``layer_wise``: A^1 = ... = A^K, C^1 = ... = C^K, and u passes the linear map ``projection``, H, between hops.
+      ``embedding`` (4, word, d) holds A, C, B and W^T, and ``temporal`` (2, time, d) T_A and T_C.
     """
+
+    look = "hop"
 
     def __init__(self, settings: Settings, input_size: int) -> None:
         super().__init__()
-        tables, size = settings.hops + 1, settings.embedding_size
-        self.embedding = nn.Parameter(0.1 * torch.randn(tables, input_size, size))
-        self.temporal = nn.Parameter(0.1 * torch.randn(tables, settings.times, size))
+        size, adjacent = settings.embedding_size, settings.tying == "adjacent"
+        self.hops, self.adjacent = settings.hops, adjacent
+        memories = settings.hops + 1 if adjacent else 2
+        self.embedding = nn.Parameter(0.1 * torch.randn(memories if adjacent else 4, input_size, size))
+        self.temporal = nn.Parameter(0.1 * torch.randn(memories, settings.times, size))
+        self.projection = nn.Identity() if adjacent else nn.Linear(size, size, bias=False)
         self.time_noise = settings.time_noise
         self.rectified = round(settings.rectified * size)
         self.dropout = nn.Dropout(settings.dropout)
@@ -61,22 +71,25 @@ class MemoryNetwork(nn.Module):
 
         ``sentences`` (unique, word) are the words of every sentence that stands somewhere in the batch, once each;
         ``story`` (batch, sentence) are indices into them, at least one sentence a story; ``question`` (batch, word)
-        are words. ``linear`` leaves out the softmax of the attention ("linear start", section 4.2).
+        are words. ``linear`` leaves out the softmax of the attention ("linear start", section 4.2); see
+        ``linear_attention``.
 
         Gives the scores of every word of the vocabulary as the answer (batch, input_size), unnormalised, and the
         attention p (batch, hop, sentence): each hop's weights sum to 1, unless ``linear``, and are 0 at padding.
         """
-        u = self._embed(question, self.embedding[:1])[0]  # (batch, d)
+        asking = 0 if self.adjacent else 2
+        u = self._embed(question, self.embedding[asking : asking + 1])[0]  # (batch, d)
         # A memory is the sum of its sentence's row and its time's row. Inner products are taken once a row and picked
         # for each story, so that no tensor of batch x sentence x d is needed.
-        rows = torch.cat([self._embed(sentences, self.embedding), self.temporal], dim=1)  # (hop + 1, row, d)
+        memories = self._embed(sentences, self.embedding[: len(self.temporal)])
+        rows = torch.cat([memories, self.temporal], dim=1)  # (table, row, d)
         index = torch.cat([story.values, len(sentences.values) + self._times(story)], dim=1)  # (batch, 2 sentence)
         attention = []
-        for now, after in pairwise(rows):
+        for now, after in pairwise(rows) if self.adjacent else [rows] * self.hops:
             scores = (u @ now.T).gather(1, index).unflatten(1, (2, -1)).sum(dim=1)  # (batch, sentence)
-            p = scores.masked_fill(~story.mask, 0) if linear else masked_softmax(scores, story.mask)  # equation 1
+            p = linear_attention(scores, story) if linear else masked_softmax(scores, story.mask)  # equation 1
             o = p.new_zeros(len(p), len(after)).scatter_add(1, index, p.repeat(1, 2)) @ after  # equation 2
-            u = self._rectify(u + o)  # equation 4
+            u = self._rectify(self.projection(u) + o)  # equations 4 and 7
             attention.append(p)
         return u @ self.embedding[-1].T, torch.stack(attention, dim=1)
 
@@ -120,6 +133,15 @@ def position_encoding(sentences: Padded, size: int) -> tuple[Tensor, Tensor]:
     lengths = sentences.lengths[:, None]
     a = 4 * (j - (lengths + 1) / 2) / lengths
     return a.masked_fill(~sentences.mask, 0), (k - (size + 1) / 2) / size
+
+
+def linear_attention(scores: Tensor, story: Padded) -> Tensor:
+    """``scores`` (batch, sentence) without a softmax, divided by the number of the story's sentences; 0 at padding.
+
+    The paper does not divide. Its memory holds 50 sentences at most; a story of 200 would move u, a sum over sentences
+    that each hop multiplies by such a sum again, so far that the loss explodes.
+    """
+    return scores.masked_fill(~story.mask, 0) / story.lengths[:, None]
 
 
 def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:

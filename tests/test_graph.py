@@ -61,7 +61,14 @@ def imported(declared: dict[str, list[str]]) -> dict[str, list[str]]:
 
 
 def test_each_stage_declares_what_it_imports(declared: dict, imported: dict) -> None:
-    assert imported == declared
+    # dvc.yaml has one list for all data sets, so each declares this parser, which two import: an edit prepares the
+    # others once more, to the same bytes.
+    parser = "stages/core/wikipedia.py"
+    others = {stage for stage in declared if stage.startswith("prepare@") and parser not in imported[stage]}
+    assert {stage for stage in declared if parser in imported[stage]} == {"prepare@cloze", "prepare@encyclopedia"}
+    assert imported == {
+        stage: [file for file in files if not (stage in others and file == parser)] for stage, files in declared.items()
+    }
 
 
 def test_the_turing_machine_touches_only_its_own_chain(declared: dict) -> None:

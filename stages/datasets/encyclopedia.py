@@ -9,12 +9,8 @@ Counts: 17,983 sentences of running text, of which 8,908 hold a link and can be 
 because they hold no link (``unlinked`` keeps them): 3,927 of these hold the words of a term that is linked elsewhere in
 the same article, so that their labels would be wrong. So terms are denser here than in running text.
 
-Text: paragraphs only. Headings, lists, tables, captions, notes, references, pronunciations and the sections at the end
-of an article are left out (parser: mwparserfromhell). Templates that stand within sentences are written out where that
-is plain (a converted measure as its first quantity); a sentence with another template, a formula or markup that is left
-over is rejected. A sentence ends at a full stop, question or exclamation mark before a capital, but after an
-abbreviation or initial. A token is a word, a number or a sign; hyphens and 's are tokens of their own, so that the
-tokens show nothing of where links are. Tags are BIO (B-TERM, I-TERM, O) over the words that a reader sees in the link.
+Text: running text alone, as stages/core/wikipedia.py reads it; a sentence that has a flaw there is rejected. Tags are
+BIO (B-TERM, I-TERM, O) over the words that a reader sees in the link.
 
 Split: by article (80/10/10 by a hash of its title). With so few articles, the shares and subjects vary: test has
 Alabama, Algae, Amateur astronomy, America the Beautiful, Andre Agassi, Animal Farm, Anthropology, Arthur Schopenhauer.

@@ -80,9 +80,14 @@ def comparing() -> set[str]:
 
 
 def test_each_stage_declares_what_it_imports(declared: dict, imported: dict, comparing: set[str]) -> None:
+    # dvc.yaml has one list for all data sets, so each declares this parser, which two import: an edit prepares the
+    # others once more, to the same bytes.
+    parser = "stages/core/wikipedia.py"
+    others = {stage for stage in declared if stage.startswith("prepare@") and parser not in imported[stage]}
+    assert {stage for stage in declared if parser in imported[stage]} == {"prepare@cloze", "prepare@encyclopedia"}
     assert set(imported) == set(declared)
     for stage in set(declared) - comparing:
-        assert imported[stage] == declared[stage], stage
+        assert imported[stage] == [f for f in declared[stage] if not (stage in others and f == parser)], stage
 
 
 def test_what_compares_cells_declares_the_room_of_models_and_else_just_what_it_imports(

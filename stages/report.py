@@ -17,6 +17,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from stages.core import claims
 from stages.core.errors import run
 from stages.core.files import write_text
 from stages.core.params import Params, load
@@ -55,8 +56,9 @@ def write(params: Params, folder: Path) -> list[Path]:
     """
     wings = gather(params)
     examples = lecture.read_demonstrations(sorted(params.demonstrations))
+    judged = lecture.read_claims(claims.read())
     texts = {
-        "index.html": page(wings, examples),
+        "index.html": page(wings, examples, judged),
         "summary.md": summary(wings),
         "figure_overview.svg": standalone(
             overview.stack(panels(wings, width=340), OVERVIEW),
@@ -71,7 +73,9 @@ def write(params: Params, folder: Path) -> list[Path]:
     return [folder / name for name in texts]
 
 
-def page(wings: Sequence[Wing], examples: Sequence[lecture.Demonstration] = ()) -> str:
+def page(
+    wings: Sequence[Wing], examples: Sequence[lecture.Demonstration] = (), judged: Sequence[lecture.Claim] = ()
+) -> str:
     """Write the page, with its styles, its script and its figures in it."""
     environment = Environment(
         loader=FileSystemLoader(FIGURES),
@@ -91,8 +95,9 @@ def page(wings: Sequence[Wing], examples: Sequence[lecture.Demonstration] = ()) 
         wings=wings,
         contests=fights,
         tally=tally(fights),
-        claims=[],
-        lecture=lecture.tell(wings, examples),
+        claims=judged,
+        claims_tally=lecture.tally(judged),
+        lecture=lecture.tell(wings, examples, judged),
         elsewhere=lecture.elsewhere(wings),
         light={name: colour for name, (colour, _) in COLOURS.items()},
         dark={name: colour for name, (_, colour) in COLOURS.items()},

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 class Item:
     """An item of the notes: ``chinese`` is the lecture's term; ``compare`` names experiments that bear on it.
 
-    With ``sizes``, the numbers of parameters of LSTM, GRU and Elman network are told under it.
+    ``examples`` are the worked examples that stand under it, whatever else they bear on. With ``sizes``, the numbers of parameters of LSTM, GRU and Elman network are told under it.
     """
 
     number: int
@@ -21,6 +21,7 @@ class Item:
     text: str
     compare: tuple[str, ...] = ()
     sizes: bool = False
+    examples: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -61,6 +62,7 @@ MEMORY = (
         "All weights 1, no bias, linear units, memory starting at 0: the inputs [1 1], [1 1], [2 2] give the outputs "
         "[4 4], [12 12], [32 32]. The same input gives a different output the second time, and the order of the "
         "inputs matters.",
+        examples=("worked_rnn",),
     ),
     Item(
         4,
@@ -123,6 +125,7 @@ GATES = (
         "",
         "Weights set by hand make a cell that adds x1 where x2 = 1, resets where x2 = −1, and puts out its content "
         "where x3 = 1. With gates as steep as 100 x − 10 the cell does so almost exactly.",
+        examples=("worked_lstm",),
     ),
     Item(
         10,
@@ -188,6 +191,7 @@ TRAINING = (
         "One linear neuron with the recurrent weight w, an input of 1 at the first of 1,000 steps: the last output is "
         "w to the power of 999. With w = 1 it is 1, with 1.01 about 20,000, with 0.99 or 0.01 about 0. The same weight "
         "is used again and again, so no single learning rate fits.",
+        examples=("power",),
     ),
     Item(
         18,

@@ -27,7 +27,13 @@ FAMILIES = {
     "Transformer": ("series-5", ("transformer", "transformer_encoder_decoder", "transformer_reader")),
     "External memory": (
         "series-4",
-        ("memory_network", "window_memory_network", "entity_network", "neural_turing_machine", "differentiable_neural_computer"),
+        (
+            "memory_network",
+            "window_memory_network",
+            "entity_network",
+            "neural_turing_machine",
+            "differentiable_neural_computer",
+        ),
     ),
     "Other": ("ink", ()),
     "Peer": ("muted", ("crfsuite", "logistic_regression", "branching", "translation_memory", "mention_ranking")),

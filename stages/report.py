@@ -35,7 +35,7 @@ from stages.reporting.panels import (
 )
 from stages.reporting.results import Wing, gather
 from stages.reporting.section_figures import STYLED, section_figures
-from stages.reporting.winners import contests, tally
+from stages.reporting.winners import contests, tally, winners_table
 from stages.reporting.worked_examples import FIGURES, example_kinds, worked_examples
 
 GROUPED = 6  # experiments; a table of more has a heading for each family
@@ -96,6 +96,7 @@ def page(
         contests=fights,
         tally=tally(fights),
         claims=judged,
+        worked=[example.key for example in examples],
         claims_tally=lecture.tally(judged),
         lecture=lecture.tell(wings, examples, judged),
         elsewhere=lecture.elsewhere(wings),
@@ -114,8 +115,12 @@ def page(
 
 
 def summary(wings: Sequence[Wing]) -> str:
-    """Write every wing's results as Markdown tables, without anything that depends on time."""
-    parts = ["Mean ± standard deviation over seeds, on test data; ↑ higher is better, ↓ lower is better.\n"]
+    """Write who wins, and every data set's results, as Markdown tables, without anything that depends on time."""
+    fights = contests(wings)
+    parts = [
+        "Mean ± standard deviation over seeds, on test data; ↑ higher is better, ↓ lower is better.\n",
+        f"### Who wins\n\n{tally(fights)}\n\n{winners_table(fights)}",
+    ]
     for wing in wings:
         for section in wing.sections:
             rows = section.results
@@ -123,8 +128,12 @@ def summary(wings: Sequence[Wing]) -> str:
                 titles={key: result.experiment.title + " (peer)" * result.peer for key, result in rows.items()},
                 rows={key: result.metrics for key, result in rows.items()},
                 parameters={key: (result.parameters, result.model_parameters) for key, result in rows.items()},
+                most=HEADLINES,
             )
             parts.append(f"### {wing.theme.title}: {section.dataset}\n\n{table}")
+            left = len(section.columns) - HEADLINES
+            if left > 0:
+                parts[-1] += f"\n{left} further metrics: data/metrics, or the report.\n"
     return "\n".join(parts)
 
 

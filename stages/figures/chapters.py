@@ -12,7 +12,8 @@ from dataclasses import dataclass
 class Item:
     """An item of the notes: ``chinese`` is the lecture's term; ``compare`` names experiments that bear on it.
 
-    ``examples`` are the worked examples that stand under it, whatever else they bear on. With ``sizes``, the numbers of parameters of LSTM, GRU and Elman network are told under it.
+    ``examples`` are the worked examples that stand under it, whatever else they bear on. With ``sizes``, the numbers of
+    parameters of LSTM, GRU and Elman network are told under it.
     """
 
     number: int
@@ -159,6 +160,7 @@ GATES = (
         "interchangeable, as they are here: one word in the settings.",
         ("slots_elman", "slots_lstm", "slots_lstm_coupled", "slots_gru", "slots_gru_before", "slots_minimal_gru"),
         sizes=True,
+        examples=("coupled_gates",),
     ),
 )
 TRAINING = (
@@ -176,6 +178,7 @@ TRAINING = (
         "The loss of a recurrent network jumps as it is trained. Its surface over the parameters is either very flat "
         "or very steep: on a plateau nothing moves (the gradient vanishes), and a step off a cliff throws the "
         "parameters far away (it explodes).",
+        examples=("error_surface",),
     ),
     Item(
         16,
@@ -200,6 +203,7 @@ TRAINING = (
         "A simple network overwrites its memory at each step. An LSTM multiplies it by the forget gate and adds to it, "
         "so that an influence lasts until the gate closes. That cures vanishing gradients; exploding ones it may "
         "still have.",
+        examples=("gradient_lag", "adding",),
     ),
     Item(
         19,
@@ -235,6 +239,7 @@ APPLICATIONS = (
         "The output is shorter than the input. To collapse repeated frames can’t tell 好棒 from 好棒棒; connectionist "
         "temporal classification adds a null, “no label here”, and in training counts every alignment right that "
         "collapses to the transcript. Between two equal symbols a null has to stand.",
+        examples=("ctc_paths",),
     ),
     Item(
         24,
@@ -255,6 +260,7 @@ APPLICATIONS = (
         "文本自编码器",
         "A bag of words loses the order of the words. If a decoder can write the text again from one vector, that "
         "vector holds the order too.",
+        examples=("bag_of_words",),
     ),
     Item(
         27,
@@ -270,6 +276,7 @@ EXTERNAL = (
         "The Neural Turing Machine",
         "神经图灵机",
         "A network that moves heads over a memory, to read from it and to write to it.",
+        examples=("ntm_addressing",),
     ),
     Item(
         29,
@@ -277,6 +284,7 @@ EXTERNAL = (
         "阅读理解",
         "Each sentence of a document is a vector in memory. Given a question, a controller moves a reading head over "
         "the memory, more than once, and then answers.",
+        examples=("attention",),
     ),
 )
 CHAPTERS = (

@@ -105,9 +105,23 @@ def label(metric: str, among: Sequence[str] = ()) -> str:
     return f"{_words(words)} at {last}" if words and last.isdigit() else _words([*words, last])
 
 
-def markdown(titles: Mapping[str, str], rows: Mapping[str, Metrics], parameters: Mapping[str, tuple[int, int]]) -> str:
-    """Write the table as Markdown, all by the experiment's key; ``parameters`` are those of all and of the model."""
-    heads = columns(list(rows.values()))
+def chosen(rows: Sequence[Metrics], most: int) -> list[Column]:
+    """Choose ``most`` columns: the first metric of each row, then those that most rows have, in the table's order."""
+    every = columns(rows)
+    first = {next(iter(row)) for row in rows}
+    rank = {c.metric: (c.metric not in first, -sum(c.metric in row for row in rows), p) for p, c in enumerate(every)}
+    kept = set(sorted(rank, key=lambda metric: rank[metric])[:most])
+    return [column for column in every if column.metric in kept]
+
+
+def markdown(
+    titles: Mapping[str, str], rows: Mapping[str, Metrics], parameters: Mapping[str, tuple[int, int]], most: int
+) -> str:
+    """Write the table as Markdown with at most ``most`` metrics, all by the experiment's key.
+
+    ``parameters`` are those of all and of the model.
+    """
+    heads = chosen(list(rows.values()), most)
     arrows = [f"{head.heading} {'↓' if head.lower_is_better else '↑'}" for head in heads]
     lines = [["Experiment", "Model", *arrows, "Parameters", "of the model"]]
     lines.append(["---", "---", *["---:"] * (len(heads) + 2)])

@@ -154,9 +154,9 @@ DATASETS = {
     "reviews": "Chinese reviews of books, computers and hotels, read character by character (N20). A line may be a "
     "part of a review and has the label of the whole, so that some say little or the opposite (“breakfast was good”, "
     "in a bad review); this bounds what any method can reach.",
-    "digits": "Strings of one to seven spoken English digits, by six people: recordings of single digits, one after the "
-    "other (N23). The pauses between them are those of the recordings, so this is easier than digits said in one "
-    "breath; no recording is in two splits, but all six people are.",
+    "digits": "Strings of one to seven spoken English digits, by six people: recordings of single digits, one after "
+    "the other, and the voice may change from one to the next (N23). This is easier than digits said in one breath. No "
+    "recording is in two splits, but the six people are the same in all.",
     "mandarin": "Short Mandarin phrases, recognised character by character (N23). They are synthetic: no person "
     "speaks, a formant synthesiser (eSpeak NG) says 203 everyday phrases in 24 of its voices, at several rates and "
     "pitches. Many phrases differ by a doubled character alone, such as 好棒 and 好棒棒; only with a null symbol "

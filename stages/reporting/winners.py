@@ -89,3 +89,20 @@ def tally(fights: Sequence[Contest]) -> str:
         f"Of {len(with_peer)} tasks with a peer, {counts['network']} go to a network and {counts['peer']} to the peer"
     )
     return f"{said}; in {counts['seeds overlap']} the seeds overlap, so that neither wins."
+
+
+def winners_table(fights: Sequence[Contest]) -> str:
+    """Write the contests as Markdown; the winner's figure is bold."""
+    lines = [["Task", "Metric", "Best network", "Against", "Winner"], ["---"] * 5]
+    for fight in fights:
+        metric = f"{fight.column.heading} {'↓' if fight.column.lower_is_better else '↑'}"
+        sides = [_side(fight, fight.best), _side(fight, fight.rival)]
+        lines.append([f"{fight.wing.theme.title}: {fight.section.dataset}", metric, *sides, fight.outcome])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def _side(fight: Contest, result: Result | None) -> str:
+    if result is None:
+        return "–"
+    figure = fight.column.spread(result.metrics[fight.column.metric])
+    return f"`{result.key}` {f'**{figure}**' if result is fight.winner else figure}{' (peer)' * result.peer}"

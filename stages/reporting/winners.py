@@ -42,7 +42,7 @@ class Contest:
             return "seeds overlap"
         if self.rival.peer:
             return "peer" if self.winner.peer else "network"
-        return self.winner.family
+        return self.winner.family if self.winner.family != self.rival.family else "the better network"
 
     @property
     def margin(self) -> float | None:

@@ -27,14 +27,19 @@ Ratio = tuple[list[float], list[float]]
 
 
 def side(generator: np.random.Generator, ease: np.ndarray, spread: float, seeds: int = 3) -> Side:
-    """A method's answers, right or wrong, to examples of which some are easier; each seed is better or worse by luck."""
+    """A method's answers, right or wrong, to examples of which some are easier; each seed has its luck."""
     chances = [1 / (1 + np.exp(-(ease + generator.normal(0, spread)))) for _ in range(seeds)]
     rights = [100.0 * (generator.random(len(ease)) < chance) for chance in chances]
     return Side([(right.tolist(), [1.0] * len(ease)) for right in rights])
 
 
 def experiment(
-    seed: int, better: float = 0.0, spreads: tuple[float, float] = (0.3, 0.3), examples: int = 150, keys: int = 0
+    seed: int,
+    better: float = 0.0,
+    spreads: tuple[float, float] = (0.3, 0.3),
+    examples: int = 150,
+    keys: int = 0,
+    draws: int = 400,
 ) -> Estimate:
     """Two methods on the same examples, the first ``better`` in log odds; examples of a key, if any, are alike."""
     generator = np.random.default_rng(seed)
@@ -42,7 +47,7 @@ def experiment(
     both = generator.normal(0.8, 1.2, examples)
     taste = generator.normal(0, 0.7, groups.max() + 1)[groups] if keys else np.zeros(examples)  # of the first alone
     ours, theirs = side(generator, both + better + taste, spreads[0]), side(generator, both, spreads[1])
-    return statistics.compare(ours, theirs, Resampling([str(group) for group in groups], draws=400))
+    return statistics.compare(ours, theirs, Resampling([str(group) for group in groups], draws=draws))
 
 
 # False alarms, power, coverage.
@@ -59,7 +64,7 @@ def test_of_a_thousand_equal_pairs_at_most_five_percent_are_called_different(nul
 
 
 def test_the_test_is_no_idle_one_where_nothing_is_to_be_found(null: list[float]) -> None:
-    assert 0 < sum(p <= statistics.LEVEL for p in null)
+    assert any(p <= statistics.LEVEL for p in null)
     assert 0.4 < np.median(null) < 0.8
 
 
@@ -96,8 +101,8 @@ def test_an_interval_holds_the_truth() -> None:
 
 
 def test_an_effect_is_found_among_thirty() -> None:
-    found = [experiment(seed, better=3.0) for seed in range(40)]
-    assert sum(made.p * 30 <= statistics.LEVEL for made in found) >= 30
+    found = [experiment(seed, better=3.0, examples=1000, draws=2000) for seed in range(20)]
+    assert sum(made.p * 30 <= statistics.LEVEL for made in found) >= 15
     assert all(made.effect > 0 for made in found)
 
 

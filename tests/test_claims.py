@@ -101,7 +101,7 @@ def test_an_interval_holds_the_truth() -> None:
 
 
 def test_an_effect_is_found_among_thirty() -> None:
-    found = [experiment(seed, better=3.0, examples=1000, draws=2000) for seed in range(20)]
+    found = [experiment(seed, better=3.0, spreads=(0.05, 0.05), examples=1000, draws=2000) for seed in range(20)]
     assert sum(made.p * 30 <= statistics.LEVEL for made in found) >= 15
     assert all(made.effect > 0 for made in found)
 

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ITEMS = [f"N{number}" for number in range(1, 30)]
 COMPARISON = {"experiment": "a", "metric": "accuracy", "direction": "higher", "than": "b"}
 CLAIM = {"notes": ["N1"], "chinese": "好", "english": "Good.", "comparison": COMPARISON}
-Ratio = tuple[list[float], list[float]]
+BITS = ((2, 0.1), (2, 0.7), (5, 0.2))  # length, and bits above the least
 
 
 def side(generator: np.random.Generator, ease: np.ndarray, spread: float, seeds: int = 3) -> Side:
@@ -274,6 +274,17 @@ def test_a_metric_by_example_adds_up_to_the_metric(name: str) -> None:
     )
 
 
+def test_bits_beside_the_bayes_cost_add_up_too() -> None:
+    made = [
+        {"length": n, "target": ["1"], "bits": 3.0 * n + m, "bayes_bits": 2.5 * n, "wrong_bits": 0} for n, m in BITS
+    ]
+    module, settings = roles.load_part("metric", {"name": "bits", "length": 2}, "metric")
+    scores, tallies = module.score(made, settings), module.tallies(made, settings)
+    resampling = Resampling([str(place) for place in range(len(made))], draws=10)
+    for metric in ("bits_per_sequence", "excess_over_bayes", "excess_over_bayes_5"):
+        assert resampling.figures(tallies[metric])[0] == pytest.approx(scores[metric])
+
+
 @pytest.mark.parametrize("name", ["bleu", "span_f1", "speech_recognition"])
 def test_an_example_drawn_twice_counts_twice(name: str) -> None:
     values, made = records()[name]
@@ -383,7 +394,7 @@ def judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Judge:
     worked = {"holds": True, "checks": {"it is so": True, "it is not": False}}
     Path("data/demonstrations").mkdir()
     Path("data/demonstrations/worked.json").write_text(json.dumps(worked))
-    values = params.Params(datasets={}, generated={}, experiments=experiments)
+    values = params.Params(datasets={}, generated={}, experiments=experiments, demonstrations={})
 
     def run(**change: Any) -> dict[str, dict[str, Any]]:
         return stage.judge(read(tmp_path, {"x": CLAIM | change}), values)

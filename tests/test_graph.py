@@ -27,7 +27,7 @@ def names(kind, key):
     if kind == "demonstrate":
         worked = loaded.demonstrations[key]
         cells = worked.settings.get("cells", {}).values() if worked.uses == "models" else [{"name": worked.uses[7:-3]}]
-        return [f"demonstrations.{key}", *(f"models.{cell['name']}" for cell in cells)]
+        return [f"demonstrations.{key}", *(f"models.{cell.get('model', cell)['name']}" for cell in cells)]
     experiment = loaded.experiments[key]
     rooms = {"tasks": experiment.task, "models": experiment.model}
     if kind == "evaluate":

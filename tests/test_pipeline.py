@@ -26,6 +26,7 @@ STAGES = {
     "prepare@addresses",
     "generate@copy",
     *(f"{kind}@{name}" for kind in ("train", "evaluate") for name in ("slots_lstm", "slots_crf", "copy_ntm")),
+    "demonstrate@worked_rnn",
     "report",
 }
 
@@ -69,6 +70,7 @@ def scaled(mirror: Path) -> dict[str, Any]:
     values["generated"] = {"copy": values["generated"]["copy"]}
     values["generated"]["copy"] |= {"train": 64, "validation": 4, "test": 4, "test_lengths": [20, 40]}
     values["experiments"] = {name: values["experiments"][name] for name in ("slots_lstm", "slots_crf", "copy_ntm")}
+    values["demonstrations"] = {"worked_rnn": values["demonstrations"]["worked_rnn"]}
     for name, seeds in (("slots_lstm", [1, 2]), ("copy_ntm", [1])):
         values["experiments"][name]["training"]["epochs"] = 2
         values["experiments"][name]["training"]["seeds"] = seeds
@@ -184,6 +186,8 @@ def test_nothing_runs_again(project: Project) -> None:
         ("stages/datasets/addresses.py", {"prepare@addresses"}),
         ("stages/core/trainer.py", {"train@copy_ntm", "train@slots_lstm", "train@slots_crf"}),
         ("stages/figures/overview.py", {"report"}),
+        ("stages/demonstrations/worked_rnn.py", {"demonstrate@worked_rnn"}),
+        ("stages/models/elman.py", {"demonstrate@worked_rnn"}),
         ("stages/predict.py", set()),
         ("stages/models/memory_network.py", set()),
     ],
@@ -213,6 +217,7 @@ def changed(project: Project, path: list[str], value: Any) -> None:
         (["experiments", "slots_lstm", "training", "seeds"], [1, 3], {"train@slots_lstm", "report"}),
         (["experiments", "slots_crf", "decoder", "n_best"], 1, {"evaluate@slots_crf", "report"}),
         (["experiments", "slots_lstm", "title"], "Another", {"report"}),
+        (["demonstrations", "worked_rnn", "settings", "weight"], 2.0, {"demonstrate@worked_rnn"}),
         (["generated", "copy", "seed"], 7, {"generate@copy", "report"}),
     ],
 )

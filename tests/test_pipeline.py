@@ -27,7 +27,15 @@ STAGES = {
     "generate@copy",
     *(f"{kind}@{name}" for kind in ("train", "evaluate") for name in ("slots_lstm", "slots_crf", "copy_ntm")),
     "demonstrate@worked_rnn",
+    "claims",
     "report",
+}
+# Claims that the scaled-down project can judge: one by its predictions, one by its demonstration.
+CLAIM = {"notes": ["N22"], "chinese": "甲比乙好。", "english": "One is better than the other."}
+CLAIMS = {
+    "measured": CLAIM
+    | {"comparison": {"experiment": "slots_lstm", "metric": "span_f1", "direction": "higher", "than": "slots_crf"}},
+    "worked": CLAIM | {"demonstration": {"name": "worked_rnn"}},
 }
 
 
@@ -122,6 +130,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
         else:
             shutil.copy(source, target)
     (folder / "params.yaml").write_text(yaml.safe_dump(scaled(mirror), sort_keys=False))
+    (folder / "stages/claims.yaml").write_text(yaml.safe_dump(CLAIMS), encoding="utf-8")
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -164,6 +173,17 @@ def test_the_metrics_show_every_seed_and_their_spread(project: Project) -> None:
     assert figures["mean"] == pytest.approx((figures["seed_1"] + figures["seed_2"]) / 2, abs=1e-5)
 
 
+def test_each_claim_is_judged_from_what_the_run_left(project: Project) -> None:
+    judged = json.loads((project.folder / "data/metrics/claims.json").read_text())
+    lstm, crf = (
+        json.loads((project.folder / f"data/metrics/{key}.json").read_text())["span_f1"]["mean"]
+        for key in ("slots_lstm", "slots_crf")
+    )
+    assert judged["worked"] == {"verdict": "holds"}
+    assert judged["measured"]["figure"] == pytest.approx(lstm, abs=1e-5)
+    assert judged["measured"]["effect"] == pytest.approx(lstm - crf, abs=1e-5)
+
+
 def test_the_report_is_one_page_that_asks_nothing_of_the_network(project: Project) -> None:
     page = (project.folder / "data/report/index.html").read_text()
     assert "slots_lstm" in page and "copy_ntm" in page
@@ -182,7 +202,8 @@ def test_nothing_runs_again(project: Project) -> None:
         ("stages/models/neural_turing_machine.py", {"train@copy_ntm", "evaluate@copy_ntm"}),
         ("stages/decoding/argmax.py", {"evaluate@slots_lstm"}),
         ("stages/models/crfsuite.py", {"train@slots_crf", "evaluate@slots_crf"}),
-        ("stages/metrics/bits.py", {"evaluate@copy_ntm"}),
+        ("stages/metrics/bits.py", {"evaluate@copy_ntm", "claims"}),
+        ("stages/claims.yaml", {"claims"}),
         ("stages/datasets/addresses.py", {"prepare@addresses"}),
         ("stages/core/trainer.py", {"train@copy_ntm", "train@slots_lstm", "train@slots_crf"}),
         ("stages/figures/overview.py", {"report"}),
@@ -212,13 +233,13 @@ def changed(project: Project, path: list[str], value: Any) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "stages"),
     [
-        (["experiments", "slots_lstm", "training", "epochs"], 3, {"train@slots_lstm", "report"}),
-        (["experiments", "slots_lstm", "model", "bidirectional"], True, {"train@slots_lstm", "report"}),
-        (["experiments", "slots_lstm", "training", "seeds"], [1, 3], {"train@slots_lstm", "report"}),
-        (["experiments", "slots_crf", "decoder", "n_best"], 1, {"evaluate@slots_crf", "report"}),
-        (["experiments", "slots_lstm", "title"], "Another", {"report"}),
-        (["demonstrations", "worked_rnn", "settings", "weight"], 2.0, {"demonstrate@worked_rnn"}),
-        (["generated", "copy", "seed"], 7, {"generate@copy", "report"}),
+        (["experiments", "slots_lstm", "training", "epochs"], 3, {"train@slots_lstm", "claims", "report"}),
+        (["experiments", "slots_lstm", "model", "bidirectional"], True, {"train@slots_lstm", "claims", "report"}),
+        (["experiments", "slots_lstm", "training", "seeds"], [1, 3], {"train@slots_lstm", "claims", "report"}),
+        (["experiments", "slots_crf", "decoder", "n_best"], 1, {"evaluate@slots_crf", "claims", "report"}),
+        (["experiments", "slots_lstm", "title"], "Another", {"claims", "report"}),
+        (["demonstrations", "worked_rnn", "settings", "weight"], 2.0, {"demonstrate@worked_rnn", "claims", "report"}),
+        (["generated", "copy", "seed"], 7, {"generate@copy", "claims", "report"}),
     ],
 )
 def test_a_changed_setting_makes_stale_what_reads_it_alone(

@@ -51,7 +51,6 @@ class Scored:
 
     ids: list[str]
     keys: list[str]
-    seeds: list[int]
     side: Side
 
 
@@ -113,7 +112,7 @@ def score(name: str, key: str, metric: str, experiment: Experiment) -> Scored:
         raise InputError(f"{CLAIMS}: {name} names {metric}, which {key} has not by example{near}")
     ids, keys = ([str(record[field]) for record in seeds[0]] for field in ("id", "key"))
     is_fixed = len(seeds) > 1 and all(records == seeds[0] for records in seeds)
-    return Scored(ids, keys, experiment.seeds, Side([tally[metric] for tally in tallies], is_fixed))
+    return Scored(ids, keys, Side([tally[metric] for tally in tallies], is_fixed))
 
 
 @functools.cache

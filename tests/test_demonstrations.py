@@ -365,7 +365,8 @@ def test_shares_that_sum_to_one_are_told_from_those_that_do_not() -> None:
 
 def test_a_head_is_addressed_as_by_numpy() -> None:
     settings = settings_of("ntm_addressing")
-    memory = np.array(settings.memory)
+    rows = list(settings.memory.values())
+    memory = np.array(rows)
     for head in settings.cases.values():
         cosines = memory @ np.array(head.key) / (np.linalg.norm(memory, axis=1) * np.linalg.norm(head.key))
         content = np.exp(head.strength * cosines) / np.exp(head.strength * cosines).sum()
@@ -373,7 +374,7 @@ def test_a_head_is_addressed_as_by_numpy() -> None:
         kernel = np.roll(np.pad(head.shift, (0, len(memory) - 3)), -1)  # circular convolution by Fourier's theorem
         moved = np.fft.ifft(np.fft.fft(gated) * np.fft.fft(kernel)).real
         sharp = moved**head.sharpening / (moved**head.sharpening).sum()
-        found = ntm_addressing.address(neural_turing_machine, settings.memory, head)
+        found = ntm_addressing.address(neural_turing_machine, rows, head)
         for way in ("weights", "by_hand"):
             assert found[way]["content"] == pytest.approx(content, abs=1e-6)
             assert found[way]["shifted"] == pytest.approx(moved, abs=1e-6)

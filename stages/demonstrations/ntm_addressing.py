@@ -41,9 +41,11 @@ class Head:
 
 @settings
 class Settings:
-    """The ``memory`` (location, value), and the ``cases`` by name; ``erase`` and ``add`` are written at the first."""
+    """The ``memory``, a row of values a location, and the ``cases`` by name; ``erase`` and ``add`` are written at the
+    place of the first.
+    """
 
-    memory: list[Row] = pydantic.Field(min_length=3)
+    memory: dict[str, Row] = pydantic.Field(min_length=3)
     cases: dict[str, Head] = pydantic.Field(min_length=1)
     erase: Row
     add: Row
@@ -51,9 +53,8 @@ class Settings:
 
 def demonstrate(settings: Settings, machine: ModuleType) -> WorkedExample:
     """Address the memory in every case, by our functions and by hand."""
-    found: dict[str, dict[str, Any]] = {
-        name: address(machine, settings.memory, head) for name, head in settings.cases.items()
-    }
+    memory = list(settings.memory.values())
+    found: dict[str, dict[str, Any]] = {name: address(machine, memory, head) for name, head in settings.cases.items()}
     difference = max(
         abs(a - b)
         for case in found.values()
@@ -61,10 +62,9 @@ def demonstrate(settings: Settings, machine: ModuleType) -> WorkedExample:
         for a, b in zip(case["weights"][stage], case["by_hand"][stage], strict=True)
     )
     first = next(iter(found.values()))
-    changed = write(machine, settings.memory, first["weights"]["sharpened"], settings.erase, settings.add)
+    changed = write(machine, memory, first["weights"]["sharpened"], settings.erase, settings.add)
     moved = [
-        max(abs(a - b) for a, b in zip(row, before, strict=True))
-        for row, before in zip(changed, settings.memory, strict=True)
+        max(abs(a - b) for a, b in zip(row, before, strict=True)) for row, before in zip(changed, memory, strict=True)
     ]
     checks = {
         "our functions agree with the arithmetic of the paper to 0.0001": difference < 1e-4,
@@ -89,18 +89,18 @@ def demonstrate(settings: Settings, machine: ModuleType) -> WorkedExample:
         found=f"{said}; the two ways differ by at most {difference:.1g}.",
         checks=checks,
         tables=[
-            Table("The memory", ["location", *(f"value {m + 1}" for m in range(len(settings.memory[0])))],
-                  [[n, *row] for n, row in enumerate(settings.memory)]),
+            Table("The memory", ["location", *(f"value {m + 1}" for m in range(len(memory[0])))],
+                  [[n, *row] for n, row in enumerate(memory)]),
             *(
                 Table(
                     f"{name}: the weights after each stage, of a head that reads {_vector(case['read'])}",
-                    ["stage", *map(str, range(len(settings.memory)))],
+                    ["stage", *map(str, range(len(memory)))],
                     [[stage, *(f"{weight:.3f}" for weight in case["weights"][stage])] for stage in STAGES],
                 )
                 for name, case in found.items()
             ),
         ],
-        data={**found, "memory": settings.memory, "difference": difference, "written": changed},
+        data={**found, "memory": memory, "difference": difference, "written": changed},
     )  # fmt: skip
 
 

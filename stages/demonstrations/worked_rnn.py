@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import itertools
 from types import ModuleType
+from typing import Annotated, Self
 
+import pydantic
 import torch
 from torch import Tensor
 
@@ -21,10 +23,22 @@ EXPECTED = [[4, 4], [12, 12], [32, 32]]
 
 @settings
 class Settings:
-    """``inputs`` (step, 2), none negative; ``weight``, of every connection, is 1 in the notes."""
+    """``x1`` and ``x2`` are the two inputs at each step; ``weight``, of every connection, is 1 in the notes."""
 
-    inputs: list[tuple[float, float]]
-    weight: float = 1.0
+    x1: list[Annotated[float, pydantic.Field(ge=0)]]
+    x2: list[Annotated[float, pydantic.Field(ge=0)]]
+    weight: float = pydantic.Field(default=1.0, ge=0)
+
+    @property
+    def inputs(self) -> list[tuple[float, float]]:
+        """Both inputs, step by step."""
+        return list(zip(self.x1, self.x2, strict=True))
+
+    @pydantic.model_validator(mode="after")
+    def _as_many(self) -> Self:
+        if len(self.x1) != len(self.x2):
+            raise ValueError("x1 and x2 should have as many steps")
+        return self
 
 
 def demonstrate(settings: Settings, elman: ModuleType) -> WorkedExample:

@@ -57,30 +57,30 @@ def score(records: list[dict[str, Any]], settings: Settings) -> dict[str, float]
 
 
 def tallies(records: list[dict[str, Any]], settings: Settings) -> dict[str, tuple[list[float], list[float]]]:
-    """Give by example what each adds above and below the fraction line of every figure."""
+    """Give by example what each adds above and below the fraction line of every figure but the Bayes cost itself."""
     field, wanted = ("length", settings.length) if settings.range is None else ("range", settings.range)
+    names = sorted({record[field] for record in records})
+    use = {name: [float(record[field] == name) for record in records] for name in names}
+    bits = [record["bits"] for record in records]
 
-    def of(group: Any, above: list[float], below: list[float]) -> tuple[list[float], list[float]]:
-        mine = [float(record[field] == group) for record in records]
-        return [a * use for a, use in zip(above, mine, strict=True)], [
-            b * use for b, use in zip(below, mine, strict=True)
-        ]
+    def of(name: Any, above: list[float], below: list[float]) -> tuple[list[float], list[float]]:
+        return (
+            [part * mine for part, mine in zip(above, use[name], strict=True)],
+            [part * mine for part, mine in zip(below, use[name], strict=True)],
+        )
 
     ones = [1.0] * len(records)
-    bits = [float(record["bits"]) for record in records]
     found = {"bits_per_sequence": of(wanted, bits, ones)}
-    if "bayes_bits" in records[0]:
-        bayes = [float(record["bayes_bits"]) for record in records]
-        excess = [100.0 * (spent - least) for spent, least in zip(bits, bayes, strict=True)]
-        return found | {
-            "bayes_bits_per_sequence": of(wanted, bayes, ones),
-            "excess_over_bayes": of(wanted, excess, bayes),
-        }
+    if "excess_over_bayes" in score(records, settings):
+        least = [record["bayes_bits"] for record in records]
+        excess = [100 * (cost - bound) for cost, bound in zip(bits, least, strict=True)]
+        return found | {f"excess_over_bayes{'' if n == wanted else f'_{n}'}": of(n, excess, least) for n in names}
     every = [float(sum(len(vector) for vector in record["target"])) for record in records]
     wrong = [100.0 * record["wrong_bits"] for record in records]
-    for group in sorted({record[field] for record in records}):
-        found[f"bit_error_rate_{group}"] = of(group, wrong, every)
-        found[f"exact_match_{group}"] = of(group, [100.0 * (count == 0) for count in wrong], ones)
+    right = [100.0 * (errors == 0) for errors in wrong]
+    for name in names:
+        found[f"bit_error_rate_{name}"] = of(name, wrong, every)
+        found[f"exact_match_{name}"] = of(name, right, ones)
     return found
 
 

@@ -203,7 +203,10 @@ TRAINING = (
         "A simple network overwrites its memory at each step. An LSTM multiplies it by the forget gate and adds to it, "
         "so that an influence lasts until the gate closes. That cures vanishing gradients; exploding ones it may "
         "still have.",
-        examples=("gradient_lag", "adding",),
+        examples=(
+            "gradient_lag",
+            "adding",
+        ),
     ),
     Item(
         19,

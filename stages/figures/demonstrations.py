@@ -140,8 +140,9 @@ def _error_surface(data: Data) -> list[Chart]:
         )
         found.append(
             (
-                f"The loss over the two parameters, which stands out the more the larger it is, and three descents "
-                f"{title} (learning rate {data['paths_learning_rate']:g}); a line that leaves the map was thrown off it.",
+                "The loss over the two parameters, which stands out the more the larger it is, and three descents "
+                f"{title} (learning rate {data['paths_learning_rate']:g}); a line that leaves the map was thrown off "
+                "it.",
                 drawn.properties(width=WIDTH, height=260),
             )
         )

@@ -74,7 +74,7 @@ def linked_terms(tokens: list[str], tags: list[str]) -> list[str]:
 
 
 def join_terms(tokens: list[str], terms: set[str]) -> list[str]:
-    """Make each mention of one of ``terms`` one token, in whatever case it is written; of two, the longer at a place."""
+    """Make each mention of one of ``terms``, in any case, one token; where two begin alike, the longer one."""
     longest = max((term.count(" ") + 1 for term in terms), default=1)
     joined: list[str] = []
     start = 0

@@ -58,7 +58,7 @@ def right(record: Record) -> bool:
 def show(item: Item) -> Markup:
     """Write the passage with the attention of the first experiment that has any, and every answer."""
     example = next(iter(item.values()))
-    looked = next((record["looked"] for record in item.values() if "looked" in record), [])
+    looked: list[list[Any]] = next((record["looked"] for record in item.values() if "looked" in record), [])
     weights = {(sentence, token): weight for sentence, token, weight in looked}
     names = {candidate.lower() for candidate in example["candidates"]}
     story = [
@@ -83,6 +83,6 @@ def show(item: Item) -> Markup:
 
 
 def _token(token: str, weight: float | None, named: bool, example: Record) -> tuple[str, int, str | None, bool]:
-    """Give a token, how dark it is in percent, what it says (None where it is no candidate), whether it is the answer."""
+    """Give a token, its darkness in percent, what it says (None: no candidate), and whether it is the answer."""
     said = (f"{100 * weight:.0f} %" if weight is not None else "") if named else None
     return token, round(60 * (weight or 0)), said, token.lower() == example["answer"].lower()

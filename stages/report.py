@@ -37,6 +37,7 @@ from stages.figures import (
     confusion,
     extremes,
     gates,
+    heads,
     learning_curves,
     length_scores,
     lines,
@@ -88,12 +89,12 @@ FAMILIES = {
     "LSTM": ("series-1", ("lstm", "lstm_variants")),
     "GRU": ("series-2", ("gru", "minimal_gru", "convolutional_gru")),
     "Transformer": ("series-5", ("transformer", "transformer_encoder_decoder")),
-    "External memory": ("series-4", ("memory_network", "neural_turing_machine")),
+    "External memory": ("series-4", ("memory_network", "neural_turing_machine", "differentiable_neural_computer")),
     "Other": ("ink", ()),
     "Peer": ("muted", ("crfsuite", "logistic_regression", "branching", "translation_memory")),
 }
 TIMES = {"lstm": "N8, N10", "gru": "N13"}  # models whose parameters are told in multiples of the Elman network's
-STYLED = (slot_scores, confusion, attention, attention_map, gates, posteriors, n_best, extremes, neighbours)
+STYLED = (slot_scores, confusion, attention, attention_map, gates, heads, posteriors, n_best, extremes, neighbours)
 SHOWN = 6  # experiments that are shown side by side; of more, the best of each family
 MAPS = 3  # experiments whose attention or vectors are drawn
 GROUPED = 6  # experiments; a table of more has a heading for each family
@@ -498,6 +499,7 @@ def section_figures(section: Section) -> list[Figure]:
         _vector_figure(section),
         _neighbours_figure(section),
         _extremes_figure(section),
+        _heads_figure(section),
     )
     return [figure for figure in (*drawn, *_speech_figures(section), *of_sequences) if figure]
 
@@ -590,6 +592,19 @@ def _gates_figure(section: Section) -> Figure | None:
     )
     body = gates.draw(trace, bool(result.experiment.model.get("bidirectional")))
     return Figure(f"Gates over one example of {section.dataset}", note, body)
+
+
+def _heads_figure(section: Section) -> Figure | None:
+    """Draw where the heads of the best network with a memory are."""
+    traces = [(r, r.trace) for r in sorted(section.results.values(), key=_badness) if r.trace and heads.fits(r.trace)]
+    if not traces:
+        return None
+    result, trace = traces[0]
+    note = (
+        f"{result.key} on two test sequences, first seed: the first of the test data, and the first of the longest, "
+        f"beyond all that training had (N28). {heads.LEGEND}"
+    )
+    return Figure(f"Where the heads are on {section.dataset}", note, heads.draw(trace))
 
 
 def _speech_figures(section: Section) -> list[Figure | None]:

@@ -18,10 +18,10 @@ from stages.models import memory_network
 from stages.tasks import reading_comprehension
 from stages.tasks.reading_comprehension import ReadingComprehension
 
-STORY = """Mary moved to the office.
-John went to the garden.
-Mary picked up the milk.
-Where is the milk?
+STORY = """Iris walked to the attic.
+Hugo ran to the orchard.
+Iris took the apple.
+Where is the apple?
 """
 
 
@@ -42,7 +42,8 @@ def some_batch() -> tuple[Padded, Padded, Padded]:
 
 @pytest.fixture(scope="module")
 def examples() -> list[Example]:
-    settings = stories.Settings(seed=5, kinds=list(stories.KINDS), train=16, validation=2, test=2)
+    kinds = ["one_fact", "two_facts", "three_facts", "yes_no"]
+    settings = stories.Settings(seed=5, kinds=kinds, train=16, validation=2, test=2)
     return stories.generate(settings).splits["train"]
 
 
@@ -215,7 +216,7 @@ def test_the_loss_is_the_mean_cross_entropy_and_an_unseen_answer_has_no_part_in_
     loss, items = task.loss(task.collate(examples))
     torch.testing.assert_close(loss, -log_probabilities[range(len(right)), right].mean())
     assert items == len(examples)
-    odd = {**examples[0], "answer": "cellar"}
+    odd = {**examples[0], "answer": "garden"}
     with_odd, fewer = task.loss(task.collate([odd, *examples[1:]]))
     assert fewer == len(examples) - 1
     torch.testing.assert_close(with_odd, task.loss(task.collate(examples[1:]))[0])
@@ -250,19 +251,19 @@ def test_an_answer_of_several_words_is_one_symbol() -> None:
 
 def test_a_persons_stories_are_read_and_shown(examples: list[Example], tmp_path: Path) -> None:
     task = reading(examples)
-    (tmp_path / "stories.txt").write_text(STORY + "\n\nZoe moved to the cellar.\nWhere is Zoe?\n", encoding="utf-8")
+    (tmp_path / "stories.txt").write_text(STORY + "\n\nZoe moved to the garden.\nWhere is Zoe?\n", encoding="utf-8")
     first, second = task.read_input(tmp_path / "stories.txt")
     assert first == {
-        "story": ["Mary moved to the office.", "John went to the garden.", "Mary picked up the milk."],
-        "question": "Where is the milk?",
+        "story": ["Iris walked to the attic.", "Hugo ran to the orchard.", "Iris took the apple."],
+        "question": "Where is the apple?",
     }
-    shown = task.present({**first, "prediction": "office", "confidence": 0.987})
-    assert "=> office (98.7 %)" in shown
+    shown = task.present({**first, "prediction": "attic", "confidence": 0.987})
+    assert "=> attic (98.7 %)" in shown
     assert shown.count("hop ") == 3
     assert "never seen" not in shown
-    strange = task.present({**second, "prediction": "office", "confidence": 0.5})
-    assert strange.endswith("taken as unknown: zoe, cellar")
-    assert "hop 1: Zoe moved to the cellar. (100.0 %)" in strange
+    strange = task.present({**second, "prediction": "attic", "confidence": 0.5})
+    assert strange.endswith("taken as unknown: zoe, moved, garden")
+    assert "hop 1: Zoe moved to the garden. (100.0 %)" in strange
     assert task.training, "showing a prediction leaves the task as it was"
 
 

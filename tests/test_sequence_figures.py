@@ -114,7 +114,7 @@ def test_every_kind_of_record_has_its_measure() -> None:
         (word("box", "B", "B AA K S"), "phoneme error rate (%)"),
         (parse(TREE), "bracket F1 (%)"),
         (text("a b", "a b"), "exact match (%)"),
-        (translation("t", "好", ""), "chrF"),
+        (translation("t", "好", ""), "BLEU"),
     ]
     for record, unit in kinds:
         measure = length_scores.measure_of([record])
@@ -230,6 +230,13 @@ def test_short_sentences_are_drawn_first() -> None:
 
 
 # Best and worst.
+
+
+def test_bleu_of_short_translations_counts_only_the_orders_that_they_have() -> None:
+    same = [translation("a", "重启", "重启"), translation("b", "好", "好")]
+    assert length_scores.bleu(same) == pytest.approx(100)
+    half = [translation("a", "重启", "重好"), translation("b", "好", "好")]
+    assert length_scores.bleu(half) == pytest.approx(100 * (2 / 3 * 0.5) ** 0.5)  # 2 of 3 characters, no pair: 1/2 of 1
 
 
 def test_best_and_worst_are_chosen_by_the_measure_and_the_longest_of_equals_first() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 Metrics = Mapping[str, Mapping[str, float]]  # metric to {"mean", "std", "seed_1", ...}
 
-NAMES = {"f1": "F1", "bleu": "BLEU", "chrf": "chrF"}
+NAMES = {"bayes": "Bayes", "f1": "F1", "bleu": "BLEU", "chrf": "chrF"}
 POINTS = ("bleu", "chrf")  # 0 to 100, but no share of anything
 LOWER_IS_BETTER = {  # by words in a metric's name: "accuracy" is that of "token_accuracy" and "accuracy_one_fact" too
     "accuracy": False,
@@ -20,6 +20,7 @@ LOWER_IS_BETTER = {  # by words in a metric's name: "accuracy" is that of "token
     "doubled_right": False,
     "error": True,
     "exact_match": False,
+    "excess": True,
     "f1": False,
     "malformed_rate": True,
     "precision": False,
@@ -81,7 +82,7 @@ def columns(rows: Sequence[Metrics]) -> list[Column]:
 
 def column(metric: str, values: Sequence[Mapping[str, float]], among: Sequence[str] = ()) -> Column:
     """Describe ``metric``, whose figures are ``values``; ``among`` are the metrics that stand beside it."""
-    counted = metric.startswith("bits_") or any(name in metric.split("_") for name in POINTS)
+    counted = "bits" in metric.split("_") or any(name in metric.split("_") for name in POINTS)
     most = 3 if counted else 2
     unit = "ms" if metric.endswith(MILLISECONDS) else "" if counted else "%"
     return Column(

@@ -91,6 +91,10 @@ THEMES = {
         "same word, are said to; words never heard in training show whether that holds for more than the words learnt.",
     ),
     "copy": EXTERNAL,
+    "repeat_copy": EXTERNAL,
+    "recall": EXTERNAL,
+    "ngrams": EXTERNAL,
+    "sort": EXTERNAL,
     "stories": EXTERNAL,
 }
 # By data set: what it is, what it tests, and how far its figures can be trusted.

@@ -89,7 +89,10 @@ FAMILIES = {
     "LSTM": ("series-1", ("lstm", "lstm_variants")),
     "GRU": ("series-2", ("gru", "minimal_gru", "convolutional_gru")),
     "Transformer": ("series-5", ("transformer", "transformer_encoder_decoder")),
-    "External memory": ("series-4", ("memory_network", "neural_turing_machine", "differentiable_neural_computer")),
+    "External memory": (
+        "series-4",
+        ("memory_network", "window_memory_network", "neural_turing_machine", "differentiable_neural_computer"),
+    ),
     "Other": ("ink", ()),
     "Peer": ("muted", ("crfsuite", "logistic_regression", "branching", "translation_memory")),
 }

@@ -3,6 +3,7 @@
 import bz2
 import io
 import math
+import re
 from functools import partial
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -18,6 +19,7 @@ from stages.core.trainer import build_optimizer
 from stages.datasets import cloze as data
 from stages.datasets.cloze import join_terms, linked_terms, prepare
 from stages.decoding import attention_sum, direct
+from stages.figures import examples_cloze
 from stages.models import mention_ranking, window_memory_network
 from stages.tasks import cloze
 from stages.tasks.cloze import GAP, Cloze, mentions
@@ -286,6 +288,32 @@ def test_a_peer_is_fitted_kept_and_asked(tmp_path: Path) -> None:
     row = (tmp_path / "learning_curve.csv").read_text().splitlines()[1].split(",")
     assert float(row[1]) == 1 - float(row[-1]) / 100
     assert artifact.count_parameters(again) == len(again.model.stand_in) == 11
+
+
+# What the report shows.
+
+
+def test_a_worked_example_shows_where_the_network_looked_and_every_answer() -> None:
+    looked = [[0, 0, 0.1], [0, 2, 0.5], [1, 0, 0.25], [2, 2, 0.05], [2, 4, 0.05], [3, 0, 0.05]]
+    example = EXAMPLE | {"article": "<Rome>", "story": [*STORY, ["It", "rained", "."]]}
+    item = {
+        "rule": example | {"prediction": "Ann"},
+        "network": example | {"prediction": "Bob", "confidence": 0.75, "looked": looked},
+    }
+    assert all(map(examples_cloze.fits, item.values()))
+    assert not examples_cloze.fits({"story": ["A b."], "question": "C?", "answer": "b", "prediction": "b"})
+    assert [examples_cloze.right(record) for record in item.values()] == [False, True]
+    text = str(examples_cloze.show(item))
+    assert re.findall(r'--share: (\d+)%" title="(\d+) %">(<b>)?(\w+)', text) == [
+        ("6", "10", "", "Ann"),
+        ("30", "50", "<b>", "Bob"),
+        ("15", "25", "<b>", "bob"),
+        ("3", "5", "", "Ann"),
+        ("3", "5", "", "Cleo"),
+        ("3", "5", "", "Cleo"),
+    ]
+    assert "Then ___ went home ." in text and "75&thinsp;% sure" in text and "&lt;Rome&gt;" in text
+    assert "rained" not in text, "a sentence without a candidate is left out"
 
 
 # What a person gives.

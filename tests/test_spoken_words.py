@@ -35,9 +35,7 @@ def test_words_that_count_as_unseen_are_in_the_test_alone(tmp_path: Path) -> Non
 def test_a_recording_is_in_the_split_that_digits_has_it_in_but_for_validations_unheard_words(tmp_path: Path) -> None:
     write(tmp_path)
     prepared, strings = prepare(tmp_path, Settings()), digits.prepare(tmp_path, digits.Settings()).splits
-    theirs = {
-        recording: split for split in SPLITS for example in strings[split] for recording in example["recordings"]
-    }
+    theirs = {recording: split for split in SPLITS for example in strings[split] for recording in example["recordings"]}
     ours = {example["recording"]: split for split in SPLITS for example in prepared.splits[split]}
     assert len(ours) == sum(len(prepared.splits[split]) for split in SPLITS)
     moved = {recording for recording, split in ours.items() if split != theirs[recording]}

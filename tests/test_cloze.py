@@ -3,6 +3,7 @@
 import bz2
 import io
 import math
+import re
 from functools import partial
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -13,16 +14,17 @@ import torch
 from stages.core import artifact, trainer, wikipedia
 from stages.core.dataset import SPLITS, Example, Prepared, write_prepared
 from stages.core.errors import InputError
-from stages.core.trainer import build_optimizer
 from stages.core.task import Training
+from stages.core.trainer import build_optimizer
 from stages.datasets import cloze as data
 from stages.datasets.cloze import join_terms, linked_terms, prepare
 from stages.decoding import attention_sum, direct
+from stages.figures import examples_cloze
 from stages.models import mention_ranking, window_memory_network
 from stages.tasks import cloze
 from stages.tasks.cloze import GAP, Cloze, mentions
 
-# Of "Planets": Mars is linked once, and mentioned again in sentences 2, 3 (twice) and 4; Sol stands in the last one first.
+# Mars is linked once, and mentioned again in sentences 2, 3 (twice) and 4; Sol is first told of in the last.
 ARTICLE = """The red planet [[Mars]] is near [[planet Earth|Earth]]. Between Earth and mars lies no other planet.
 Mars is small, and Mars is dry. It is held by [[Sol]], as mars is."""
 SETTINGS = data.Settings(everyday=1.0, validation=0.25, test=0.25)
@@ -70,7 +72,7 @@ def only_split(prepared: Prepared) -> str:
 
 def test_terms_are_the_linked_words_and_mentions_of_them_are_one_token() -> None:
     assert linked_terms(["The", "Red", "Sea", "Nile"], ["O", "B-TERM", "I-TERM", "B-TERM"]) == ["red sea", "nile"]
-    tokens = "the New York Times of new york".split()
+    tokens = ["the", "New", "York", "Times", "of", "new", "york"]
     assert join_terms(tokens, {"new york", "new york times"}) == ["the", "New York Times", "of", "new york"]
     assert join_terms(["york"], {"new york"}) == ["york"]
     assert join_terms(["new"], set()) == ["new"]
@@ -288,22 +290,51 @@ def test_a_peer_is_fitted_kept_and_asked(tmp_path: Path) -> None:
     assert artifact.count_parameters(again) == len(again.model.stand_in) == 11
 
 
+# What the report shows.
+
+
+def test_a_worked_example_shows_where_the_network_looked_and_every_answer() -> None:
+    looked = [[0, 0, 0.1], [0, 2, 0.5], [1, 0, 0.25], [2, 2, 0.05], [2, 4, 0.05], [3, 0, 0.05]]
+    example = EXAMPLE | {"article": "<Rome>", "story": [*STORY, ["It", "rained", "."]]}
+    item = {
+        "rule": example | {"prediction": "Ann"},
+        "network": example | {"prediction": "Bob", "confidence": 0.75, "looked": looked},
+    }
+    assert all(map(examples_cloze.fits, item.values()))
+    assert not examples_cloze.fits({"story": ["A b."], "question": "C?", "answer": "b", "prediction": "b"})
+    assert [examples_cloze.right(record) for record in item.values()] == [False, True]
+    text = str(examples_cloze.show(item))
+    assert re.findall(r'--share: (\d+)%" title="(\d+) %">(<b>)?(\w+)', text) == [
+        ("6", "10", "", "Ann"),
+        ("30", "50", "<b>", "Bob"),
+        ("15", "25", "<b>", "bob"),
+        ("3", "5", "", "Ann"),
+        ("3", "5", "", "Cleo"),
+        ("3", "5", "", "Cleo"),
+    ]
+    assert "Then ___ went home ." in text and "75&thinsp;% sure" in text and "&lt;Rome&gt;" in text
+    assert "rained" not in text, "a sentence without a candidate is left out"
+
+
 # What a person gives.
 
-PASSAGE = "Ann Lee met Bob in Rome.\n\nIn Rome Bob left.\n"
+PASSAGE = "Ann Lee met Bob in Rome.\n\nIn Rome then Bob left.\n"
 
 
 def test_a_persons_passage_is_read_and_shown() -> None:
     task = reading()
     (example,) = task.read_input(io.StringIO(PASSAGE + "Then ___ went home with Rome. | Ann Lee, bob"))
-    assert example["story"] == [["Ann Lee", "met", "Bob", "in", "Rome", "."], ["In", "Rome", "Bob", "left", "."]]
+    assert example["story"] == [
+        ["Ann Lee", "met", "Bob", "in", "Rome", "."],
+        ["In", "Rome", "then", "Bob", "left", "."],
+    ]
     assert example["question"] == ["Then", GAP, "went", "home", "with", "Rome", "."]
     assert example["candidates"] == ["Ann Lee", "bob"]
     with torch.no_grad():
         (said,) = attention_sum.decode(task.eval(), task.collate([example]), attention_sum.Settings())
     shown = task.present(example | said)
     assert f"=> {said['prediction']} ({100 * said['confidence']:.1f} %)" in shown
-    assert "1: [Ann Lee] met Bob in Rome ." in shown and "2: In Rome [Bob] left ." in shown
+    assert "1: [Ann Lee] met Bob in Rome ." in shown and "2: In Rome then [Bob] left ." in shown
 
 
 def test_without_candidates_the_names_that_the_question_has_not_are_taken() -> None:

@@ -29,9 +29,9 @@ STYLE = """
 """
 TEMPLATE = Environment(autoescape=True).from_string("""
 <div class="passage">{% for sentence in story %}
-<p>{% for token, share, said, sought in sentence %}{% if said is none %}{{ token }}{% else -%}
+<p>{% for token, share, said, answers in sentence %}{% if said is none %}{{ token }}{% else -%}
 <span class="candidate" style="--share: {{ share }}%"{% if said %} title="{{ said }}"{% endif %}>
-{%- if sought %}<b>{{ token }}</b>{% else %}{{ token }}{% endif %}</span>{% endif %} {% endfor %}</p>{% endfor %}
+{%- if answers %}<b>{{ token }}</b>{% else %}{{ token }}{% endif %}</span>{% endif %} {% endfor %}</p>{% endfor %}
 <p class="gap">{{ question }}</p>
 </div>
 <table class="answers stack"><tbody>

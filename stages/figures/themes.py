@@ -126,6 +126,12 @@ THEMES = {
 }
 # By data set: what it is, what it tests, and how far its figures can be trusted.
 DATASETS = {
+    "cloze": "Sentences of Wikipedia with one linked term left out, to be told from the twenty sentences before (N29), "
+    "among ten terms of those at most. Wikipedia links a term once in an article, so later mentions are found as equal "
+    "words, in whatever case: some are no mention of what was linked. An article is in one split, so most names in the "
+    "test data are new, and what stands around a name must tell. Only 8 articles are in the test data: their subjects "
+    "weigh much. Many questions have no certain answer, as several terms would make a true sentence; how many people "
+    "answer rightly was not measured.",
     "addresses": "Postal addresses of the United States, each word labelled by people with its part of the address. "
     "The same word may be a street, a town or a building, and the same number a house, a flat or a postcode: only the "
     "words around it tell (N1, N22). Every cell of the notes is tried here, in one direction and in two, with one "

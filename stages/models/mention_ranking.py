@@ -15,8 +15,8 @@ Training = Seeded
 
 @settings
 class Settings:
-    """``by``: the candidate "mentioned most", the one "mentioned last", or the one around which most of the question's
-    words stand, each weighed by how rare it is ("overlap", of ``window`` words on either side).
+    """``by``: how often a candidate is mentioned ("frequency"), how late ("nearness"), or how many of the question's
+    words stand among the ``window`` words on either side of a mention, each weighed by how rare it is ("overlap").
     """
 
     by: Literal["frequency", "nearness", "overlap"]
@@ -40,7 +40,7 @@ class MentionRanking(Peer):
             self.stand_in = dict(sorted(Counter(word for sentence in told for word in set(sentence)).items()))
 
     def choose(self, story: list[list[str]], question: list[str], candidates: list[str]) -> str:
-        """Give the first of ``candidates`` for the gap in ``question``, both written in any case."""
+        """Give the best of ``candidates`` for the gap in ``question``; ``story`` mentions each, in whatever case."""
         asked = {token.lower() for token in question}
         ranks: dict[str, tuple[float, int]] = {candidate.lower(): (0.0, -1) for candidate in candidates}
         place = 0

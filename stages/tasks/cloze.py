@@ -17,11 +17,11 @@ import pydantic
 import torch
 from torch import Tensor, nn
 
-from stages.core.batch import Padded, pad_indices
+from stages.core.batch import pad_indices
 from stages.core.dataset import Example
 from stages.core.errors import InputError
 from stages.core.params import settings
-from stages.core.task import Batch, Peer, Task, build_network, build_peer, read_lines
+from stages.core.task import Peer, Task, build_network, build_peer, read_lines
 from stages.core.vocabulary import PADDING, WORD, Vocabulary
 
 GAP = "___"
@@ -122,7 +122,7 @@ class Cloze(Task):
         return weights
 
     def log_probabilities(self, batch: Any) -> Tensor:
-        """Give the log probability of each candidate (batch, candidate), that of one beyond an example's own very low."""
+        """Give the log probability of each candidate (batch, candidate), very low beyond an example's own."""
         most = max(len(example["candidates"]) for example in batch["examples"])
         weights = self.attention(batch).exp()
         shares = weights.new_zeros(len(weights), most).scatter_add(1, batch["owner"], weights)
@@ -176,7 +176,8 @@ class Cloze(Task):
     def read_input(self, source: Path | TextIO) -> list[Example]:
         """Read a passage: a sentence a line, the last one with a gap ``___``, and after a | its candidates, if given.
 
-        Where none are given, they are the names in the passage (capitalised words) that the last line has not.
+        Where none are given, they are the names in the passage (capitalised words, but for the first of a line) that
+        the last line has not.
         Raises InputError where there is no gap, no sentence above it, or not enough to choose from.
         """
         *story, question = [line.strip() for line in read_lines(source) if line.strip()]
@@ -184,7 +185,7 @@ class Cloze(Task):
         if question.count(GAP) != 1 or any(GAP in sentence for sentence in story):
             raise InputError(f"the input should have one gap, written {GAP}, in its last line and nowhere else")
         if not story:
-            raise InputError(f"the input is a sentence with a gap alone; the sentences that tell it should stand above")
+            raise InputError("the input is a sentence with a gap alone; the sentences that tell it should stand above")
         names = [name.strip() for name in given.split(",") if name.strip()] if bar else _names(story, question)
         if len({name.lower() for name in names}) < max(2, len(names)):
             raise InputError(
@@ -225,7 +226,7 @@ def mentions(example: Example) -> list[tuple[int, int, int]]:
 
 
 def _names(story: list[str], question: str) -> list[str]:
-    """Give the names in the story that the question has not; a sentence's first word is one if it also stands elsewhere."""
+    """Give the names in the story that the question has not; a first word alone, capitalised anyway, makes none."""
     inner = [name for sentence in story for name in NAMES.findall(sentence.partition(" ")[2])]
     found = dict.fromkeys(name for name in inner if name.lower() not in question.lower())
     return list(found)

@@ -214,10 +214,6 @@ DATASETS = {
     "stories": "Stories from a small simulated world, in the manner of the bAbI tasks, each with a question whose "
     "answer rests on some of its sentences (N29). They are made by a grammar and a solver checks the answers; nobody "
     "talks like this, so the figures say what kinds of inference a network can learn, not how well it reads.",
-    "cloze": "Sentences of Wikipedia articles in which one linked term is left out, to be found among the terms of the "
-    "sentences before it (N29). This is text that people wrote, with all that it takes to understand it: a term may "
-    "well be unguessable from what stands before. No article is in two splits. The peers look at no meaning: one takes "
-    "the most frequent candidate, one the nearest.",
 }
 
 

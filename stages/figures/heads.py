@@ -13,9 +13,9 @@ Trace = Mapping[str, Any]  # "kind", "read_heads", "sequences": as BinarySequenc
 LEVELS = 35  # of a weight, 0 to 1 as a digit in base 36
 SHORT = 80  # steps; so many stand two in a row
 LEGEND = (
-    "Time runs to the right, a column a step; after the upright line the answer is due. Input, target and output have a "
-    "row a bit. A head has a row a location of the memory, the first above: the deeper a square, the larger its weight. "
-    "In red are the wrong bits of the output."
+    "Time runs to the right, a column a step; after the upright line the answer is due. Input, target and output have "
+    "a row a bit, a head has a row a location of the memory, the first above: the deeper a square, the larger its "
+    "weight. Wrong bits of the output are red."
 )
 STYLE = """
 .heads { display: flex; flex-wrap: wrap; gap: 0 2rem; }

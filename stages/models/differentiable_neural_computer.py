@@ -33,8 +33,8 @@ class Settings:
     No weight depends on N, so a network can be trained on one size of memory and used with a larger one (the paper's
     extended data, figure 1): ``training_locations`` is N in training, none for the same.
 
-    ``strength_bias`` is the initial bias of beta^r_t and beta^w_t, and ``tied_keys`` begins with keys equal to v_t: a
-    network that first looks for what it would write, and tells it from the rest, learns to find things by content sooner.
+    ``strength_bias`` is the initial bias of beta^r_t and beta^w_t, and ``tied_keys`` begins with keys equal to v_t, so
+    that the network first looks for what it would write.
     """
 
     controller: Literal["feedforward", "lstm"] = "lstm"

@@ -480,7 +480,10 @@ SYMBOLS = {"symbols": ["a", "a", "b"], "prediction": ["a", "a", "b"], "boundarie
 TREE = ["(root", "•", ")"]
 RECORDS: dict[str, list[dict[str, Any]]] = {  # for each metric's file, records with all that it can score
     "accuracy": [{"prediction": 1, "label": 1, "answer": 1, "kind": "one_fact"}],
-    "bits": [{"length": 20, "target": [[0, 1]], "bits": 0.1, "wrong_bits": 0}],
+    "bits": [
+        {"length": length, "range": "in_range", "target": [[0, 1]], "bits": 0.1, "bayes_bits": 0.1, "wrong_bits": 0}
+        for length in (6, 20, 200)
+    ],
     "bleu": [
         {"prediction": "ab", "greedy": "a", "target": "ab", "similarity": similarity} for similarity in (0.1, 0.5, 0.9)
     ],
@@ -510,7 +513,11 @@ def test_it_is_known_of_every_metric_which_way_is_better() -> None:
     assert len(produced) > 40
     assert sorted(name for name in produced if lower_is_better(name) is None) == []
     assert {name for name in produced if lower_is_better(name)} == {
-        name for name in produced if "error" in name or name in ("bits_per_sequence", "malformed_rate")
+        name
+        for name in produced
+        if any(word in name for word in ("error", "excess"))
+        or name.endswith("bits_per_sequence")
+        or name == "malformed_rate"
     }
 
 

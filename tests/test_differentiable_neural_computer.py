@@ -317,3 +317,13 @@ def test_memory_is_larger_after_training() -> None:
     model = build(Settings(locations=7, training_locations=3), 2)
     assert model.train().first_state(1).memory.shape == (1, 3, 20)
     assert model.eval().first_state(1).memory.shape == (1, 7, 20)
+
+
+def test_tied_keys_begin_as_what_is_written() -> None:
+    model = build(Settings(hidden=6, width=3, read_heads=2, tied_keys=True, strength_bias=5.0), 2)
+    told = model.layout.split(model.layout.activate(model.emission(torch.randn(4, 6))))
+    assert torch.allclose(told.read_key, told.vector.expand(4, 2, 3)) and torch.allclose(told.write_key, told.vector)
+    assert told.vector.abs().min() > 0 and not torch.allclose(told.vector[0], told.vector[1])
+    zero = model.layout.split(model.layout.activate(model.emission(torch.zeros(1, 6))))
+    expected = torch.full((1, 2, 1), 1 + float(torch.nn.functional.softplus(torch.tensor(5.0))))
+    assert torch.allclose(zero.read_strength, expected) and torch.allclose(zero.write_strength, expected[:, :1])

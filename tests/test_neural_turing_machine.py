@@ -1,5 +1,6 @@
 """The Neural Turing Machine: addressing by hand, the backward pass against autograd, state, padding, extremes."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -313,3 +314,23 @@ def test_heads_start_at_the_first_location_and_incline_to_walk_on() -> None:
     assert model.first_state(1).weights.argmax(-1).tolist() == [[0, 0]]
     emitted = model.layout.split(model.layout.activate(model.emission(torch.zeros(1, 100))))
     assert torch.allclose(emitted.shift, torch.tensor([0.0, 0.0, 1.0]).expand(1, 2, 3), atol=1e-6)
+
+
+def test_tied_keys_begin_as_what_the_first_write_head_adds() -> None:
+    model = build(Settings(hidden=6, locations=5, width=4, read_heads=2, write_heads=2, tied_keys=True), 3)
+    emitted = model.layout.split(model.layout.activate(model.emission(torch.randn(2, 6))))
+    assert torch.allclose(emitted.key, emitted.add[:, :1].expand(-1, 4, -1))
+    assert not torch.allclose(emitted.add[:, 0], emitted.add[:, 1])
+
+
+def test_strength_begins_at_its_bias() -> None:
+    model = build(Settings(hidden=6, locations=5, width=4, strength_bias=4.0), 3)
+    emitted = model.layout.split(model.layout.activate(model.emission(torch.zeros(1, 6))))
+    assert emitted.strength.flatten().tolist() == pytest.approx([math.log1p(math.exp(4))] * 2)
+
+
+def test_training_may_have_a_smaller_memory() -> None:
+    model = build(Settings(hidden=6, locations=9, width=4, training_locations=5), 3)
+    inputs, lengths = torch.randn(2, 4, 3), torch.tensor([4, 4])
+    assert model(inputs, lengths)[1].memory.shape == (2, 5, 4)
+    assert model.eval()(inputs, lengths)[1].memory.shape == (2, 9, 4)

@@ -192,6 +192,17 @@ DATASETS = {
     "trained on 40,000 words, so that all fits in an hour. For comparison, an encoder-decoder of LSTMs has 7.63 % of "
     "the phones and 28.61 % of the words wrong in Yao and Zweig (2015), of another split and trained on all words that "
     "are not for test, more than twice as many.",
+    "repeat_copy": "Up to ten random vectors of eight bits, and the number of times, up to ten, that they are to be "
+    "put out, followed by an end mark (N28; Graves et al. 2014, section 4.2). What is asked is a loop: to begin again "
+    "at the first vector, and to count. Test goes on to 20 repeats, and to 20 vectors.",
+    "recall": "Two to six items of three vectors of six random bits; then one item is shown again, and the one that "
+    "followed it is wanted (N28; section 4.3). So an item has to be found by what it holds, and the head has to move "
+    "on from there. Test goes on to 15 items. An answer has 18 bits, the cost of a network that has learnt nothing.",
+    "ngrams": "Sequences of 200 bits, in which the last five bits decide the chance of the next one, by a table drawn "
+    "anew for each sequence (N28; section 4.4): a network can but count, within one sequence, what followed which "
+    "five bits. No estimate can do better in the mean than that of Bayes, the line to reach; a coin costs 195 bits.",
+    "sort": "Twenty random vectors of eight bits, each with a priority; the 16 of the highest priorities are wanted, "
+    "sorted (N28; section 4.5). Test goes on to 30 vectors. An answer has 128 bits.",
     "treebank": "Turkish sentences of the web and of Wikipedia, with dependency trees drawn by people (N25). Each "
     "bracket holds a token with all that hangs on it, and is labelled with its relation to the token above. Turkish "
     "words are cut at derivations, and the parts hang on each other by a relation that is easy to guess. Sentences "

@@ -15,11 +15,13 @@ from stages.core.params import settings
 class Settings:
     """``length``: ``bits_per_sequence`` is the mean over the test sequences of this length, or with ``range`` of that.
 
-    Scores are by length, or with ``range`` by what the test sequences call their range, such as "in_range".
+    Scores are by length, or with ``range`` by what the test sequences call their range, such as "in_range". ``bayes``:
+    sequences tell what the best possible estimate costs, to compare the bits with.
     """
 
     length: int = pydantic.Field(default=20, gt=0)
     range: str | None = None
+    bayes: bool = False
 
 
 def score(records: list[dict[str, Any]], settings: Settings) -> dict[str, float]:
@@ -27,10 +29,10 @@ def score(records: list[dict[str, Any]], settings: Settings) -> dict[str, float]
     records "bit_error_rate_<length>", wrong bits in percent of all, and "exact_match_<length>", sequences without a
     wrong bit in percent.
 
-    Where records have "bayes_bits", what the best possible estimate costs, bits may well be wrong; so instead of errors
-    there are the mean of that, "bayes_bits_per_sequence", and how much more the model costs in percent of it,
-    "excess_over_bayes", and for each other length "excess_over_bayes_<length>".
-    A record has "length" (or "range"), "target", "bits" and "wrong_bits".
+    With ``settings.bayes`` bits may well be wrong; so instead of errors there are the mean of what the best possible
+    estimate costs, "bayes_bits_per_sequence", and how much more the model costs in percent of it, "excess_over_bayes",
+    and for each other length "excess_over_bayes_<length>".
+    A record has "length" (or "range"), "target", "bits" and "wrong_bits" (or "bayes_bits").
 
     Raises InputError where no record has the length or range that ``settings`` names.
     """
@@ -44,7 +46,7 @@ def score(records: list[dict[str, Any]], settings: Settings) -> dict[str, float]
         )
     chosen = groups[wanted]
     scores = {"bits_per_sequence": _mean(chosen, "bits")}
-    if "bayes_bits" in chosen[0]:
+    if settings.bayes:
         scores["bayes_bits_per_sequence"] = _mean(chosen, "bayes_bits")
         order = [wanted, *sorted(set(groups) - {wanted})]
         excess = {name: 100 * (_mean(groups[name], "bits") / _mean(groups[name], "bayes_bits") - 1) for name in order}

@@ -32,6 +32,9 @@ class Settings:
 
     No weight depends on N, so a network can be trained on one size of memory and used with a larger one (the paper's
     extended data, figure 1): ``training_locations`` is N in training, none for the same.
+
+    ``strength_bias`` is the initial bias of beta^r_t and beta^w_t, and ``tied_keys`` begins with keys equal to v_t, so
+    that the network first looks for what it would write.
     """
 
     controller: Literal["feedforward", "lstm"] = "lstm"
@@ -40,6 +43,8 @@ class Settings:
     training_locations: int | None = pydantic.Field(default=None, gt=0)
     width: int = pydantic.Field(default=20, gt=0)
     read_heads: int = pydantic.Field(default=1, gt=0)
+    strength_bias: float = 0.0
+    tied_keys: bool = False
 
 
 class State(NamedTuple):
@@ -205,8 +210,13 @@ class DifferentiableNeuralComputer(nn.Module):
             nn.init.xavier_uniform_(layer.weight)
         nn.init.zeros_(self.input.bias)
         nn.init.zeros_(self.emission.bias)
-        if self.settings.controller == "lstm":
-            with torch.no_grad():
+        with torch.no_grad():
+            if self.settings.tied_keys:
+                vector = self.emission.weight[self.layout.vector]
+                self.emission.weight[self.layout.read_key] = vector.repeat(self.settings.read_heads, 1)
+                self.emission.weight[self.layout.write_key] = vector
+            self.emission.bias[self.layout.oneplus] = self.settings.strength_bias
+            if self.settings.controller == "lstm":
                 self.input.bias[self.settings.hidden : 2 * self.settings.hidden] = 1
 
     def first_state(self, batch: int) -> State:

@@ -38,7 +38,8 @@ class Settings:
     """``width``: bits in a target vector. ``input_width``: those in an input vector; with ``scalar`` a number beside.
 
     ``during``: the answer is given in the last steps of the input, not after it. ``epoch``: how many training sequences
-    make an epoch, drawn anew from all of them; none for all. ``typed``: what of the paper a person types.
+    make an epoch, drawn anew from all of them; none for all. ``growth``: training begins with short sequences, of which
+    there may be ever longer ones over so many epochs; 0 for all at once. ``typed``: what of the paper a person types.
 
     ``restarts``: how often training starts anew, each time from other weights, with an equal share of the epochs and
     with its own fall of the learning rate; the best epoch of all is kept. ``selection``: the lengths of the validation
@@ -50,6 +51,7 @@ class Settings:
     scalar: bool = False
     during: bool = False
     epoch: int | None = pydantic.Field(default=None, gt=0)
+    growth: int = pydantic.Field(default=0, ge=0)
     typed: Literal["copy", "repeat_copy", "recall", "ngrams", "sort"] = "copy"
     restarts: int = pydantic.Field(default=1, gt=0)
     selection: list[pydantic.PositiveInt] | None = pydantic.Field(default=None, min_length=1)
@@ -113,7 +115,11 @@ class BinarySequencePrediction(Task):
             self.scalar_deviation = numbers.double().std(correction=0).float()
 
     def draw(self, examples: list[Example], generator: torch.Generator) -> list[Example]:
-        """Take ``settings.epoch`` of the examples, each at most once."""
+        """Take ``settings.epoch`` of the examples that are not too long yet, each at most once."""
+        if self.current_epoch + 1 < self.settings.growth:
+            sizes = [self.size(example) for example in examples]
+            longest = min(sizes) + (max(sizes) - min(sizes)) * (self.current_epoch + 1) / self.settings.growth
+            examples = [example for example, size in zip(examples, sizes, strict=True) if size <= longest]
         if self.settings.epoch is None or self.settings.epoch >= len(examples):
             return examples
         return [examples[i] for i in torch.randperm(len(examples), generator=generator)[: self.settings.epoch].tolist()]
@@ -191,10 +197,10 @@ class BinarySequencePrediction(Task):
         ``settings.selection``.
         """
         restarts, chosen = self.settings.restarts, self.settings.selection
-        if plan.epochs % restarts or (restarts > 1 and (plan.average > 1 or plan.patience)):
+        if plan.epochs % restarts or (restarts > 1 and (plan.average > 1 or plan.patience or self.settings.growth)):
             raise InputError(
                 f"task.restarts is {restarts}, so training.epochs, {plan.epochs}, should be a multiple of it, "
-                "without average and patience"
+                "without training.average, training.patience and task.growth"
             )
         if chosen is not None and not any(example["length"] in chosen for example in validation):
             raise InputError(f"task.selection is {chosen}, but no validation sequence has such a length")

@@ -121,6 +121,8 @@ def test_ngrams_predict_each_bit_after_the_first_context() -> None:
     for example in generated(ngrams).splits["test"]:
         drawn = [*example["input"], example["target"][-1]]
         assert len(drawn) == example["length"] and drawn[5:] == example["target"]
+    lengths = {example["length"] for example in generated(ngrams, shortest=198, train=30).splits["train"]}
+    assert lengths == {198, 199, 200}
 
 
 def bayes_by_integral(drawn: str, context: int) -> float:
@@ -167,7 +169,8 @@ def test_sort_wants_the_highest_priorities_first() -> None:
         (recall, {"test_items": [1]}, r"generated\.recall\.test_items"),
         (recall, {"width": 1, "vectors": 1}, "up to 15 different items, but there are only 2"),
         (ngrams, {"test_steps": [5]}, "sequences of 5 bits have none to predict after 5"),
-        (ngrams, {"steps": 6, "context": 5, "train": 900, "validation": 64}, "drawn for"),
+        (ngrams, {"steps": 6, "shortest": 6, "train": 900, "validation": 64}, "drawn for"),
+        (ngrams, {"steps": 100}, "shortest is 200, above steps, which is 100"),
         (sort, {"test_vectors": [15]}, "highest is 16, but there are sequences of 15"),
     ],
 )

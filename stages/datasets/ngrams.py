@@ -11,7 +11,7 @@ after these is to be predicted from those before it.
 equation 10, P(1 | context) = (N1 + 1/2) / (N0 + N1 + 1), with N0 and N1 how often 0 and 1 followed the context so far.
 
 **Splits.** Training has sequences of ``shortest`` to ``steps`` bits, drawn evenly, validation of ``steps``, test so
-many of each of ``test_steps``. Each has a table of its own. The key is a hash of the bits; no sequence is in two splits.
+many of each of ``test_steps``. Each has a table of its own. The key is a hash of the bits; no two splits share one.
 """
 
 from __future__ import annotations

@@ -160,6 +160,8 @@ def test_sort_wants_the_highest_priorities_first() -> None:
         assert all(-1 <= priority <= 1 for priority in priorities)
         left = dict(zip(priorities, vectors, strict=True))
         assert example["target"] == [left.pop(max(left)) for _ in range(16)]
+    few = generated(sort, fewest=3, vectors=4).splits["train"]
+    assert {(example["length"], len(example["target"])) for example in few} == {(3, 3), (4, 4)}
 
 
 @pytest.mark.parametrize(
@@ -171,7 +173,7 @@ def test_sort_wants_the_highest_priorities_first() -> None:
         (ngrams, {"test_steps": [5]}, "sequences of 5 bits have none to predict after 5"),
         (ngrams, {"steps": 6, "shortest": 6, "train": 900, "validation": 64}, "drawn for"),
         (ngrams, {"steps": 100}, "shortest is 200, above steps, which is 100"),
-        (sort, {"test_vectors": [15]}, "highest is 16, but there are sequences of 15"),
+        (sort, {"vectors": 15}, "fewest is 20, above vectors, which is 15"),
     ],
 )
 def test_impossible_settings_are_refused(module: ModuleType, changes: dict[str, Any], part: str) -> None:

@@ -252,7 +252,7 @@ PLAN = Training(learning_rate=0.1, schedule="linear", batch_size=2, epochs=6, cl
 
 
 def test_a_restart_begins_from_other_weights_with_the_first_learning_rate() -> None:
-    task = make_task("recall", restarts=3)
+    task = make_task("recall", restarts=3, growth=0)
     task.prepare_training(PLAN, [], [])
     optimizer = torch.optim.Adam(task.parameters(), lr=1.0)
     examples = generated(recall).splits["train"][:2]
@@ -277,8 +277,9 @@ def test_a_restart_begins_from_other_weights_with_the_first_learning_rate() -> N
 @pytest.mark.parametrize(
     ("task", "plan", "part"),
     [
-        ({"restarts": 4}, {}, "restarts is 4, so training.epochs, 6, should be a multiple"),
-        ({"restarts": 3}, {"patience": 2}, "without training.average, training.patience"),
+        ({"restarts": 4, "growth": 0}, {}, "restarts is 4, so training.epochs, 6, should be a multiple"),
+        ({"restarts": 3}, {}, "and task.growth"),
+        ({"restarts": 3, "growth": 0}, {"patience": 2}, "without training.average, training.patience"),
         ({"selection": [7]}, {}, "selection is [7], but no validation sequence"),
     ],
 )

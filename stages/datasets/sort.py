@@ -10,8 +10,8 @@ priorities; ``target``, strings of ``width`` bits. The steps in which the answer
 task's to add.
 
 **Splits.** Training has sequences of ``fewest`` to ``vectors`` vectors, drawn evenly, validation of ``vectors``, test
-so many of each of ``test_vectors``. The key is a hash of vectors and priorities, of which no two sequences are likely to
-have the same; stages/generate.py refuses one that is in two splits.
+so many of each of ``test_vectors``. The key is a hash of vectors and priorities, of which no two sequences are likely
+to have the same; stages/generate.py refuses one that is in two splits.
 """
 
 from __future__ import annotations

@@ -241,11 +241,12 @@ def test_selection_scores_the_lengths_it_names() -> None:
     examples = generated(recall).splits["test"]
     task, all_lengths = make_task("recall", selection=[15]), make_task("recall")
     with torch.no_grad():
-        for number in (6, 15):
-            task.validation_update(task.collate([example for example in examples if example["length"] == number]))
+        task.validation_update(task.collate(examples))
         all_lengths.validation_update(all_lengths.collate(examples[4:]))
         task.validation_update(task.collate(examples[:4]))
-    assert task.validation_scores()[task.monitor] == pytest.approx(all_lengths.validation_scores()[task.monitor])
+    assert task.validation_scores()[task.monitor] == pytest.approx(
+        all_lengths.validation_scores()[task.monitor], rel=1e-5
+    )
 
 
 PLAN = Training(learning_rate=0.1, schedule="linear", batch_size=2, epochs=6, clip_norm=1.0, seeds=[1])

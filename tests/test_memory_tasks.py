@@ -121,6 +121,8 @@ def test_ngrams_predict_each_bit_after_the_first_context() -> None:
     for example in generated(ngrams).splits["test"]:
         drawn = [*example["input"], example["target"][-1]]
         assert len(drawn) == example["length"] and drawn[5:] == example["target"]
+    lengths = {example["length"] for example in generated(ngrams, shortest=198, train=30).splits["train"]}
+    assert lengths == {198, 199, 200}
 
 
 def bayes_by_integral(drawn: str, context: int) -> float:
@@ -158,6 +160,8 @@ def test_sort_wants_the_highest_priorities_first() -> None:
         assert all(-1 <= priority <= 1 for priority in priorities)
         left = dict(zip(priorities, vectors, strict=True))
         assert example["target"] == [left.pop(max(left)) for _ in range(16)]
+    few = generated(sort, fewest=3, vectors=4).splits["train"]
+    assert {(example["length"], len(example["target"])) for example in few} == {(3, 3), (4, 4)}
 
 
 @pytest.mark.parametrize(
@@ -167,8 +171,9 @@ def test_sort_wants_the_highest_priorities_first() -> None:
         (recall, {"test_items": [1]}, r"generated\.recall\.test_items"),
         (recall, {"width": 1, "vectors": 1}, "up to 15 different items, but there are only 2"),
         (ngrams, {"test_steps": [5]}, "sequences of 5 bits have none to predict after 5"),
-        (ngrams, {"steps": 6, "context": 5, "train": 900, "validation": 64}, "drawn for"),
-        (sort, {"test_vectors": [15]}, "highest is 16, but there are sequences of 15"),
+        (ngrams, {"steps": 6, "shortest": 6, "train": 900, "validation": 64}, "drawn for"),
+        (ngrams, {"steps": 100}, "shortest is 200, above steps, which is 100"),
+        (sort, {"vectors": 15}, "fewest is 20, above vectors, which is 15"),
     ],
 )
 def test_impossible_settings_are_refused(module: ModuleType, changes: dict[str, Any], part: str) -> None:
@@ -236,18 +241,19 @@ def test_selection_scores_the_lengths_it_names() -> None:
     examples = generated(recall).splits["test"]
     task, all_lengths = make_task("recall", selection=[15]), make_task("recall")
     with torch.no_grad():
-        for number in (6, 15):
-            task.validation_update(task.collate([example for example in examples if example["length"] == number]))
+        task.validation_update(task.collate(examples))
         all_lengths.validation_update(all_lengths.collate(examples[4:]))
         task.validation_update(task.collate(examples[:4]))
-    assert task.validation_scores()[task.monitor] == pytest.approx(all_lengths.validation_scores()[task.monitor])
+    assert task.validation_scores()[task.monitor] == pytest.approx(
+        all_lengths.validation_scores()[task.monitor], rel=1e-5
+    )
 
 
 PLAN = Training(learning_rate=0.1, schedule="linear", batch_size=2, epochs=6, clip_norm=1.0, seeds=[1])
 
 
 def test_a_restart_begins_from_other_weights_with_the_first_learning_rate() -> None:
-    task = make_task("recall", restarts=3)
+    task = make_task("recall", restarts=3, growth=0)
     task.prepare_training(PLAN, [], [])
     optimizer = torch.optim.Adam(task.parameters(), lr=1.0)
     examples = generated(recall).splits["train"][:2]
@@ -272,8 +278,9 @@ def test_a_restart_begins_from_other_weights_with_the_first_learning_rate() -> N
 @pytest.mark.parametrize(
     ("task", "plan", "part"),
     [
-        ({"restarts": 4}, {}, "restarts is 4, so training.epochs, 6, should be a multiple"),
-        ({"restarts": 3}, {"patience": 2}, "without training.average, training.patience"),
+        ({"restarts": 4, "growth": 0}, {}, "restarts is 4, so training.epochs, 6, should be a multiple"),
+        ({"restarts": 3}, {}, "and task.growth"),
+        ({"restarts": 3, "growth": 0}, {"patience": 2}, "without training.average, training.patience"),
         ({"selection": [7]}, {}, "selection is [7], but no validation sequence"),
     ],
 )

@@ -10,8 +10,8 @@ after these is to be predicted from those before it.
 ``bayes_bits``, what the best possible estimate of the chances costs on ``target``: the negative log2 likelihood by
 equation 10, P(1 | context) = (N1 + 1/2) / (N0 + N1 + 1), with N0 and N1 how often 0 and 1 followed the context so far.
 
-**Splits.** Training and validation have sequences of ``steps`` bits, test so many of each of ``test_steps``. Each has a
-table of its own. The key is a hash of the bits; no sequence is in two splits.
+**Splits.** Training has sequences of ``shortest`` to ``steps`` bits, drawn evenly, validation of ``steps``, test so
+many of each of ``test_steps``. Each has a table of its own. The key is a hash of the bits; no two splits share one.
 """
 
 from __future__ import annotations
@@ -33,13 +33,15 @@ PRIOR = 0.5  # both parameters of the Beta distribution
 
 @settings
 class Settings:
-    """``train`` and ``validation``: how many sequences of ``steps`` bits; ``test``: how many of each of ``test_steps``.
+    """``train`` and ``validation``: how many sequences; ``test``: how many of each of ``test_steps`` bits.
 
-    The last ``context`` bits decide the next one's chances. Another ``seed`` gives other sequences.
+    They have ``steps`` bits, in training ``shortest`` to ``steps``. The last ``context`` bits decide the next one's
+    chances. Another ``seed`` gives other sequences.
     """
 
     seed: int
     context: int = pydantic.Field(default=5, gt=0, le=16)
+    shortest: int = pydantic.Field(default=200, gt=0)
     steps: int = pydantic.Field(default=200, gt=0)
     train: int = pydantic.Field(gt=0)
     validation: int = pydantic.Field(gt=0)
@@ -49,15 +51,16 @@ class Settings:
 
 def generate(settings: Settings) -> Prepared:
     """Draw the three splits; raises InputError where sequences are too short or too few."""
-    shortest = min(settings.steps, *settings.test_steps)
-    if shortest <= settings.context:
-        raise InputError(
-            f"ngrams: sequences of {shortest} bits have none to predict after {settings.context} of context"
-        )
+    least = min(settings.shortest, settings.steps, *settings.test_steps)
+    if least <= settings.context:
+        raise InputError(f"ngrams: sequences of {least} bits have none to predict after {settings.context} of context")
+    if settings.shortest > settings.steps:
+        raise InputError(f"ngrams: shortest is {settings.shortest}, above steps, which is {settings.steps}")
+    lengths = Random(f"lengths {settings.seed}")
     wanted = {
         "validation": [settings.steps] * settings.validation,
         "test": [steps for steps in settings.test_steps for _ in range(settings.test)],
-        "train": [settings.steps] * settings.train,
+        "train": [lengths.randint(settings.shortest, settings.steps) for _ in range(settings.train)],
     }
     taken: set[str] = set()
     return Prepared(splits={split: _draw(split, steps, settings, taken) for split, steps in wanted.items()})

@@ -2,16 +2,16 @@
 
 Source: generated here, version 1; no licence needed. A sequence is so many vectors of ``width`` random bits, each bit 0
 or 1 with equal chance, each with a priority, drawn evenly from -1 to 1 and rounded to six decimals; no two are equal.
-The ``highest`` vectors are to be put out, the highest priority first.
+The ``highest`` vectors are to be put out, or all where there are not so many, the highest priority first.
 
 **Example.** ``id``; ``key``; ``length``, in vectors; ``input``, a string of bits a step: the ``width`` bits, then a
 channel that is 1 in the last step alone (end), which has no vector; ``scalars``, for each step a number or none: the
 priorities; ``target``, strings of ``width`` bits. The steps in which the answer is given, blank at the input, are the
 task's to add.
 
-**Splits.** Training and validation have sequences of ``vectors`` vectors, test so many of each of ``test_vectors``. The
-key is a hash of vectors and priorities, of which no two sequences are likely to have the same; stages/generate.py
-refuses one that is in two splits.
+**Splits.** Training has sequences of ``fewest`` to ``vectors`` vectors, drawn evenly, validation of ``vectors``, test
+so many of each of ``test_vectors``. The key is a hash of vectors and priorities, of which no two sequences are likely
+to have the same; stages/generate.py refuses one that is in two splits.
 """
 
 from __future__ import annotations
@@ -30,13 +30,15 @@ DECIMALS = 6  # of a priority
 
 @settings
 class Settings:
-    """``train`` and ``validation``: how many sequences of ``vectors`` vectors; ``test``: of each of ``test_vectors``.
+    """``train`` and ``validation``: how many sequences; ``test``: how many of each of ``test_vectors`` vectors.
 
-    A vector has ``width`` bits, and the ``highest`` are to be put out. Another ``seed`` gives other sequences.
+    They have ``vectors`` vectors of ``width`` bits, in training ``fewest`` to ``vectors``; the ``highest`` are wanted.
+    Another ``seed`` gives other sequences.
     """
 
     seed: int
     width: int = pydantic.Field(default=8, gt=0)
+    fewest: int = pydantic.Field(default=20, gt=0)
     vectors: int = pydantic.Field(default=20, gt=0, le=1000)
     highest: int = pydantic.Field(default=16, gt=0)
     train: int = pydantic.Field(gt=0)
@@ -46,12 +48,12 @@ class Settings:
 
 
 def generate(settings: Settings) -> Prepared:
-    """Draw the three splits; raises InputError where a sequence would have fewer vectors than are to be put out."""
-    fewest = min(settings.vectors, *settings.test_vectors)
-    if fewest < settings.highest:
-        raise InputError(f"sort: highest is {settings.highest}, but there are sequences of {fewest} vectors")
+    """Draw the three splits; raises InputError where ``fewest`` is above ``vectors``."""
+    if settings.fewest > settings.vectors:
+        raise InputError(f"sort: fewest is {settings.fewest}, above vectors, which is {settings.vectors}")
+    counts = Random(f"vectors {settings.seed}")
     wanted = {
-        "train": [settings.vectors] * settings.train,
+        "train": [counts.randint(settings.fewest, settings.vectors) for _ in range(settings.train)],
         "validation": [settings.vectors] * settings.validation,
         "test": [vectors for vectors in settings.test_vectors for _ in range(settings.test)],
     }

@@ -258,13 +258,11 @@ def read_files(commit: str | None, paths: Iterable[str]) -> dict[str, bytes]:
 
 
 def list_metrics(commit: str | None) -> list[str]:
-    """Name the metric files of experiments at ``commit``; None is the working tree."""
+    """Name the metric files at ``commit``; None is the working tree."""
     if commit is None:
-        names = [str(path) for path in Path(METRICS).glob("*.json")]
-    else:
-        listed = git("ls-tree", "-z", "--name-only", commit, f"./{METRICS}/").stdout.decode()
-        names = [name for name in listed.split("\0") if name.endswith(".json")]
-    return sorted(name for name in names if name != CLAIMS)
+        return sorted(str(path) for path in Path(METRICS).glob("*.json"))
+    listed = git("ls-tree", "-z", "--name-only", commit, f"./{METRICS}/").stdout.decode()
+    return sorted(name for name in listed.split("\0") if name.endswith(".json"))
 
 
 def read_version(revision: str | None) -> Version:

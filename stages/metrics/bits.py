@@ -71,7 +71,7 @@ def tallies(records: list[dict[str, Any]], settings: Settings) -> dict[str, tupl
 
     ones = [1.0] * len(records)
     found = {"bits_per_sequence": of(wanted, bits, ones)}
-    if "bayes_bits" in records[0]:
+    if "excess_over_bayes" in score(records, settings):
         least = [record["bayes_bits"] for record in records]
         excess = [100 * (cost - bound) for cost, bound in zip(bits, least, strict=True)]
         return found | {f"excess_over_bayes{'' if n == wanted else f'_{n}'}": of(n, excess, least) for n in names}

@@ -212,16 +212,6 @@ DATASETS = {
     "copy": "Vectors of eight random bits have to be put out again in their order, after the last has come (N28). "
     "Training asks for 1 to 20 of them, the test for up to 120. There is no regularity to learn but the procedure, so "
     "a network that copies 120 has found one.",
-    "repeat_copy": "Copy, so many times: random bit vectors and a number come in, and the vectors have to be put out "
-    "that often, then an end mark (N28). Longer sequences and more repeats than in training tell whether the network "
-    "counts or has learnt each number by itself.",
-    "recall": "A list of items, each of a few random bit vectors, and then one of them again: the item that followed "
-    "it has to be put out (N28). The memory has to be searched by content, and then stepped on by one place.",
-    "ngrams": "Random bits, each drawn by a table of chances that depends on the five bits before it; a new table for "
-    "every sequence (N28). A network has to learn the table while it reads. No method can do better, on average, than "
-    "the best estimate by Bayes’ rule, which is the line to reach.",
-    "sort": "Random bit vectors, each with a priority; the highest have to be put out in the order of their "
-    "priorities (N28).",
     "stories": "Stories from a small simulated world, in the manner of the bAbI tasks, each with a question whose "
     "answer rests on some of its sentences (N29). They are made by a grammar and a solver checks the answers; nobody "
     "talks like this, so the figures say what kinds of inference a network can learn, not how well it reads.",

@@ -4,7 +4,7 @@
 others to be trained.
 """
 
-from stages.core import errors, params, roles
+from stages.core import claims, demonstration, errors, params, roles
 from stages.core.params import Experiment, Params
 from stages.core.task import read_training
 
@@ -19,6 +19,8 @@ def check(values: Params) -> None:
         params.read_settings(module.Settings, generated, f"generated.{name}")
     for name, experiment in values.experiments.items():
         check_experiment(experiment, f"experiments.{name}")
+    for name, worked in values.demonstrations.items():
+        demonstration.load(name, worked)
 
 
 def check_experiment(experiment: Experiment, where: str) -> None:
@@ -31,7 +33,9 @@ def main() -> None:
     """Check, and say so."""
     values = params.load()
     check(values)
-    print(f"{params.PARAMS}: all settings of {len(values.experiments)} experiments are known and in range")
+    claims.check(claims.read(), values)
+    counted = f"{len(values.experiments)} experiments and {len(values.demonstrations)} demonstrations"
+    print(f"{params.PARAMS}: all settings of {counted} are known and in range")
 
 
 if __name__ == "__main__":

@@ -57,6 +57,7 @@ from stages.core.errors import InputError
 from stages.figures.results_table import lower_is_better
 
 METRICS = "data/metrics"
+CLAIMS = f"{METRICS}/claims.json"
 LEVEL = 0.05
 DIGITS = 6  # decimals of the figures in metric files
 NAMED = 8  # experiments that a line names, before it counts the others
@@ -111,6 +112,8 @@ class Version:
     origins: dict[str, Origin]
     stale: list[str]
     """Experiments whose figures are older than their settings or their code."""
+    verdicts: dict[str, str]
+    """What was found of the claims of the notes, by claim."""
 
     @property
     def title(self) -> str:
@@ -205,6 +208,11 @@ class Comparison:
             if names:
                 yield here.title, names
 
+    def turned(self) -> dict[str, tuple[str, str]]:
+        """Give the claims of the notes whose verdict is not the same, with both verdicts."""
+        old, new = self.before.verdicts, self.after.verdicts
+        return {name: (old[name], new[name]) for name in old if name in new and old[name] != new[name]}
+
 
 # Reading.
 
@@ -264,7 +272,8 @@ def read_version(revision: str | None) -> Version:
     """
     commit = None if revision is None else find_commit(revision)
     name = "working tree" if revision is None else revision
-    files = read_files(commit, [*list_metrics(commit), "dvc.lock", "dvc.yaml", "params.yaml"])
+    files = read_files(commit, [*list_metrics(commit), CLAIMS, "dvc.lock", "dvc.yaml", "params.yaml"])
+    verdicts = read_verdicts(files.pop(CLAIMS, b"{}"), f"{CLAIMS} of {name}")
     paths = [path for path in files if path.startswith(METRICS)]
     if not paths:
         raise InputError(
@@ -285,7 +294,7 @@ def read_version(revision: str | None) -> Version:
         if any(sums.get(path) != md5 for path, md5 in origin.code.items() if not md5.endswith(".dir"))  # no folders
         or made.is_outdated(key)
     ]
-    return Version(name, commit, scores, origins, stale)
+    return Version(name, commit, scores, origins, stale, verdicts)
 
 
 def read_scores(content: bytes, where: str) -> Scores:
@@ -311,6 +320,17 @@ def read_scores(content: bytes, where: str) -> Scores:
     if not metrics:
         raise InputError(f"{where} {shape}, but has no metric")
     return Scores(metrics, {name: value for name, value in values.items() if name not in metrics})
+
+
+def read_verdicts(content: bytes, where: str) -> dict[str, str]:
+    """Read the verdicts on the notes' claims; raises InputError, which says ``where``, if the file is malformed."""
+    try:
+        values = json.loads(content)
+        return {name: str(value["verdict"]) for name, value in values.items()}
+    except (ValueError, AttributeError, TypeError, KeyError):
+        raise InputError(
+            f'{where} should hold {{"<claim>": {{"verdict": ...}}}}; `dvc repro claims` writes it'
+        ) from None
 
 
 def read_yaml(content: bytes, where: str) -> dict[str, Any]:
@@ -619,6 +639,7 @@ def as_json(found: Comparison) -> dict[str, Any]:
             }
             for side, version in (("before", found.before), ("after", found.after))
         },
+        "claims": {name: list(verdicts) for name, verdicts in found.turned().items()},
         "worse": [f"{row.experiment}: {row.metric}" for row in found.worse],
         "experiments": experiments,
     }
@@ -681,6 +702,9 @@ def notes(found: Comparison) -> Iterator[str]:
             named = ", ".join(version.stale[:NAMED])
             more = f" and {len(version.stale) - NAMED} more" if len(version.stale) > NAMED else ""
             yield f"In {version.title}, settings or code were edited after the figures were made: {named}{more}"
+    if found.turned():
+        turned = ", ".join(f"{name} {old} → {new}" for name, (old, new) in found.turned().items())
+        yield f"Claims of the notes whose verdict changed: {turned}"
     unknown = dict.fromkeys(row.metric for row in found.rows if lower_is_better(row.metric) is None)
     if unknown:
         yield (

@@ -76,6 +76,8 @@ def check_params(values: params.Params) -> None:
     datasets = {**values.datasets, **values.generated}
     for name in datasets:
         _check_file("dataset", name, name)
+    for name in values.demonstrations:
+        _check_file("demonstration", name, f"demonstrations.{name}")
     for key, experiment in values.experiments.items():
         where = f"experiments.{key}"
         if experiment.dataset not in datasets:
@@ -277,11 +279,10 @@ def log_path(name: str) -> Path:
 
 
 def start(name: str) -> Running:
-    """Start ``dvc repro --single-item NAME`` in a session of its own, so that it can be ended with all it starts."""
+    """Start DVC on the stage (stages/run_stage.py), in a session of its own, so that all it starts can be ended."""
     log = log_path(name)
     log.parent.mkdir(parents=True, exist_ok=True)
-    # --wait-for-lock: without it, DVC gives up when another one's bookkeeping takes more than 3 seconds.
-    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", name]
+    command = [sys.executable, "-m", "stages.run_stage", name]
     with log.open("wb") as stream:
         process = subprocess.Popen(
             command,

@@ -480,7 +480,10 @@ SYMBOLS = {"symbols": ["a", "a", "b"], "prediction": ["a", "a", "b"], "boundarie
 TREE = ["(root", "•", ")"]
 RECORDS: dict[str, list[dict[str, Any]]] = {  # for each metric's file, records with all that it can score
     "accuracy": [{"prediction": 1, "label": 1, "answer": 1, "kind": "one_fact"}],
-    "bits": [{"length": 20, "target": [[0, 1]], "bits": 0.1, "wrong_bits": 0}],
+    "bits": [
+        {"length": length, "range": "in_range", "target": [[0, 1]], "bits": 0.1, "bayes_bits": 0.1, "wrong_bits": 0}
+        for length in (6, 20, 200)
+    ],
     "bleu": [
         {"prediction": "ab", "greedy": "a", "target": "ab", "similarity": similarity} for similarity in (0.1, 0.5, 0.9)
     ],
@@ -505,12 +508,16 @@ def test_it_is_known_of_every_metric_which_way_is_better() -> None:
     for key, held in params.load(ROOT / "params.yaml").experiments.items():
         module, settings = roles.load_part("metric", held.metric, f"experiments.{key}.metric")
         produced |= set(module.score(RECORDS[held.metric["name"]], settings))
-    for path in (ROOT / "data/metrics").glob("*.json"):
+    for path in set((ROOT / "data/metrics").glob("*.json")) - {ROOT / compare.CLAIMS}:
         produced |= {name for name, value in json.loads(path.read_text()).items() if isinstance(value, dict)}
     assert len(produced) > 40
     assert sorted(name for name in produced if lower_is_better(name) is None) == []
     assert {name for name in produced if lower_is_better(name)} == {
-        name for name in produced if "error" in name or name in ("bits_per_sequence", "malformed_rate")
+        name
+        for name in produced
+        if any(word in name for word in ("error", "excess"))
+        or name.endswith("bits_per_sequence")
+        or name == "malformed_rate"
     }
 
 
@@ -522,6 +529,46 @@ def test_a_metric_of_unknown_direction_is_undecided_and_named(tmp_path: Path, ru
     status, text = run("before", "after", "--fail-on-worse")
     assert status == 0 and "undecided" in text
     assert "Whether higher or lower is better is not known of oddness" in text
+
+
+# Claims of the notes.
+
+
+def claim(project: Project, tag: str, **verdicts: str) -> None:
+    """Commit the verdicts on claims beside the metrics, as ``tag``."""
+    project.write()
+    project.put(compare.CLAIMS, json.dumps({name: {"verdict": said} for name, said in verdicts.items()}))
+    project.git("add", "--all")
+    project.git("commit", "--quiet", "--message", tag)
+    project.git("tag", tag)
+
+
+def test_claims_are_no_experiment_and_a_changed_verdict_is_named(tmp_path: Path, run: Run) -> None:
+    project = Project(tmp_path, {"slots_lstm": {"span_f1": [84.0, 84.5, 85.0]}})
+    claim(project, "old", first="holds", second="holds", gone="holds")
+    claim(project, "young", first="holds", second="undecided", new="holds")
+    status, text = run("old", "young")
+    assert status == 0 and "Claims of the notes whose verdict changed: second holds → undecided\n" in text
+    assert "first holds" not in text and "Only in" not in text
+    assert list(judged(run, "old", "young")) == ["slots_lstm"]
+    assert json.loads(run("old", "young", "--json")[1])["claims"] == {"second": ["holds", "undecided"]}
+
+
+def test_a_commit_without_claims_is_compared_all_the_same(tmp_path: Path, run: Run) -> None:
+    project = Project(tmp_path, {"slots_lstm": {"span_f1": [84.0, 84.5, 85.0]}})
+    project.commit("old")
+    claim(project, "young", first="holds")
+    status, text = run("old", "young")
+    assert status == 0 and "Claims" not in text
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"first": "holds"}', '{"first": {}}'])
+def test_malformed_claims_are_one_sentence(tmp_path: Path, run: Run, text: str) -> None:
+    project = Project(tmp_path, {"slots_lstm": {"span_f1": [84.0, 84.5, 85.0]}})
+    project.commit("old")
+    project.put(compare.CLAIMS, text)
+    status, said = run("old")
+    assert (status, said.count("\n")) == (2, 1) and "data/metrics/claims.json of working tree should hold" in said
 
 
 # What cannot be compared.

@@ -35,7 +35,7 @@ def generated(**changes: Any) -> Prepared:
 def make_task(**changes: Any) -> BinarySequencePrediction:
     torch.manual_seed(0)
     model = neural_turing_machine.Settings(hidden=30, locations=16, width=8)
-    settings = read_settings(binary_sequence_prediction.Settings, {"width": 3, **changes}, "task")
+    settings = read_settings(binary_sequence_prediction.Settings, {"width": 3, "input_width": 5, **changes}, "task")
     return binary_sequence_prediction.build(
         settings, {}, lambda input_size: neural_turing_machine.build(model, input_size)
     )

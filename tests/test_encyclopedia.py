@@ -6,10 +6,11 @@ from xml.sax.saxutils import escape
 
 import pytest
 
+from stages.core import wikipedia
 from stages.core.dataset import SPLITS, Example, Prepared, write_prepared
 from stages.core.errors import InputError
-from stages.datasets import encyclopedia
-from stages.datasets.encyclopedia import Settings, label, paragraphs, prepare, sentences_of
+from stages.core.wikipedia import label, paragraphs, sentences_of
+from stages.datasets.encyclopedia import Settings, prepare
 
 SENTENCE = "The [[nucleus]] of subject {0} is small and heavy. It holds {0} [[charge|charges]] in all."
 SETTINGS = Settings(validation=0.25, test=0.25)
@@ -28,7 +29,7 @@ def write(raw: Path, *pages: str) -> Path:
 
 
 def write_bytes(raw: Path, content: bytes) -> Path:
-    path = raw / encyclopedia.FOLDER / encyclopedia.FILE
+    path = raw / wikipedia.FOLDER / wikipedia.FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(bz2.compress(content))
     return raw
@@ -60,7 +61,7 @@ def examples(prepared: Prepared) -> list[Example]:
 
 
 def reasons(prepared: Prepared) -> list[tuple[str, str]]:
-    return [(found.reason, found.file.removeprefix(f"{encyclopedia.FILE} article ")) for found in prepared.rejected]
+    return [(found.reason, found.file.removeprefix(f"{wikipedia.FILE} article ")) for found in prepared.rejected]
 
 
 @pytest.mark.parametrize(
@@ -251,13 +252,13 @@ def test_an_unreadable_file_is_an_error_that_names_it(tmp_path: Path, monkeypatc
         prepare(write_bytes(tmp_path, b"<mediawiki><page>"), SETTINGS)
     with pytest.raises(InputError, match="holds no article"):
         prepare(write_bytes(tmp_path, b"<mediawiki></mediawiki>"), SETTINGS)
-    path = write(tmp_path) / encyclopedia.FOLDER / encyclopedia.FILE
+    path = write(tmp_path) / wikipedia.FOLDER / wikipedia.FILE
     whole = path.read_bytes()
     for broken in (whole[:300], b"no archive"):
         path.write_bytes(broken)
         with pytest.raises(InputError, match="is no readable bzip2 file"):
             prepare(tmp_path, SETTINGS)
     path.write_bytes(whole)
-    monkeypatch.setattr(encyclopedia, "LARGEST", 1000)
+    monkeypatch.setattr(wikipedia, "LARGEST", 1000)
     with pytest.raises(InputError, match="more than 1000 bytes"):
         prepare(tmp_path, SETTINGS)

@@ -1,7 +1,9 @@
 """The Neural Turing Machine: addressing by hand, the backward pass against autograd, state, padding, extremes."""
 
+import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -46,6 +48,88 @@ def unrolled(model: NeuralTuringMachine, inputs: Tensor, lengths: Tensor, state:
     """Run the steps one by one, with autograd."""
     outputs, states = zip(*model.walk(inputs, lengths, state), strict=True)
     return torch.stack(outputs, 1), states[-1]
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def softplus(x: np.ndarray) -> np.ndarray:
+    return np.log(1 + np.exp(x))
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    return np.exp(x) / np.exp(x).sum()
+
+
+def transcribed_head(memory: np.ndarray, before: np.ndarray, told: dict[str, np.ndarray]) -> np.ndarray:
+    """Equations 5 to 9 for one head of one sequence, a location after the other, where norms and weights have floors;
+    ``told`` is what the controller put out, before its nonlinearities."""
+    key, count = np.tanh(told["key"]), len(memory)
+    cosines = [row @ key / np.sqrt((row @ row + 1e-8) * (key @ key + 1e-8)) for row in memory]
+    content = softmax(softplus(told["strength"]) * np.array(cosines))
+    gate, shift = sigmoid(told["gate"]), softmax(told["shift"])
+    gated = gate * content + (1 - gate) * before
+    moved = np.zeros(count)
+    for i in range(count):
+        for by, share in zip((-1, 0, 1), shift, strict=True):
+            moved[(i + by) % count] += gated[i] * share
+    powers = (moved + 1e-6) ** (1 + softplus(told["sharpening"]))
+    return powers / powers.sum()
+
+
+def transcribed_controller(
+    was: dict[str, Any], x: np.ndarray, weights: dict[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """h_t and c_t from x_t and r_{t-1}, and for an LSTM h_{t-1} and c_{t-1}."""
+    recurrent = weights["recurrent.weight"]
+    seen = [*was["h"], *was["r"].ravel()][-recurrent.shape[1] :]
+    raw = weights["input.weight"] @ x + weights["input.bias"] + recurrent @ np.array(seen)
+    if len(raw) == len(was["h"]):
+        return np.tanh(raw), was["c"]
+    i, f, o, g = raw.reshape(4, -1)
+    cell = sigmoid(f) * was["c"] + sigmoid(i) * np.tanh(g)
+    return sigmoid(o) * np.tanh(cell), cell
+
+
+def transcribed_step(was: dict[str, Any], x: np.ndarray, model: NeuralTuringMachine) -> dict[str, Any]:
+    """The paper's step for one sequence, with plain loops over heads, locations and values."""
+    weights = {name: value.detach().numpy() for name, value in model.named_parameters()}
+    hidden, cell = transcribed_controller(was, x, weights)
+    raw, layout = weights["emission.weight"] @ hidden + weights["emission.bias"], model.layout
+    names = ("key", "strength", "gate", "shift", "sharpening")
+    told = [
+        {name: raw[getattr(layout, name)].reshape(model.heads, -1)[head] for name in names}
+        for head in range(model.heads)
+    ]
+    new = np.array([transcribed_head(was["M"], before, part) for before, part in zip(was["w"], told, strict=True)])
+    writing = new[model.settings.read_heads :]
+    erase, add = (raw[part].reshape(len(writing), -1) for part in (layout.erase, layout.add))
+    memory = was["M"].copy()
+    for w, e in zip(writing, erase, strict=True):
+        for i in range(len(memory)):
+            memory[i] *= 1 - w[i] * sigmoid(e)
+    for w, a in zip(writing, add, strict=True):
+        for i in range(len(memory)):
+            memory[i] += w[i] * np.tanh(a)
+    read = new[: model.settings.read_heads] @ memory
+    return {"M": memory, "w": new, "h": hidden, "r": read, "c": cell}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_steps_equal_a_plain_transcription_of_the_paper(kind: dict[str, Any]) -> None:
+    model = tiny(**kind)
+    inputs = torch.randn(1, 7, 2, dtype=torch.float64)
+    first = model.first_state(1)
+    was = {name: part[0].detach().numpy() for name, part in zip("Mwhc", first, strict=True)}
+    was |= {"h": was["h"][:4], "r": was["h"][4:]}
+    with torch.no_grad():
+        steps = model.walk(inputs, torch.tensor([7]), first)
+        for x, (output, state) in zip(inputs[0].numpy(), steps, strict=True):
+            was = transcribed_step(was, x, model)
+            np.testing.assert_allclose(state.memory[0].numpy(), was["M"], atol=1e-12)
+            np.testing.assert_allclose(state.weights[0].numpy(), was["w"], atol=1e-12)
+            np.testing.assert_allclose(output[0].numpy(), [*was["h"], *was["r"].ravel()], atol=1e-12)
 
 
 def test_strong_content_addressing_picks_the_row() -> None:
@@ -230,3 +314,23 @@ def test_heads_start_at_the_first_location_and_incline_to_walk_on() -> None:
     assert model.first_state(1).weights.argmax(-1).tolist() == [[0, 0]]
     emitted = model.layout.split(model.layout.activate(model.emission(torch.zeros(1, 100))))
     assert torch.allclose(emitted.shift, torch.tensor([0.0, 0.0, 1.0]).expand(1, 2, 3), atol=1e-6)
+
+
+def test_tied_keys_begin_as_what_the_first_write_head_adds() -> None:
+    model = build(Settings(hidden=6, locations=5, width=4, read_heads=2, write_heads=2, tied_keys=True), 3)
+    emitted = model.layout.split(model.layout.activate(model.emission(torch.randn(2, 6))))
+    assert torch.allclose(emitted.key, emitted.add[:, :1].expand(-1, 4, -1))
+    assert not torch.allclose(emitted.add[:, 0], emitted.add[:, 1])
+
+
+def test_strength_begins_at_its_bias() -> None:
+    model = build(Settings(hidden=6, locations=5, width=4, strength_bias=4.0), 3)
+    emitted = model.layout.split(model.layout.activate(model.emission(torch.zeros(1, 6))))
+    assert emitted.strength.flatten().tolist() == pytest.approx([math.log1p(math.exp(4))] * 2)
+
+
+def test_training_may_have_a_smaller_memory() -> None:
+    model = build(Settings(hidden=6, locations=9, width=4, training_locations=5), 3)
+    inputs, lengths = torch.randn(2, 4, 3), torch.tensor([4, 4])
+    assert model(inputs, lengths)[1].memory.shape == (2, 5, 4)
+    assert model.eval()(inputs, lengths)[1].memory.shape == (2, 9, 4)

@@ -84,7 +84,7 @@ def test_a_malformed_file_is_an_error(tmp_path: Path, text: str) -> None:
         params.load(tmp_path / "params.yaml")
 
 
-@pytest.mark.parametrize("stage", ["train", "evaluate", "prepare", "generate", "predict"])
+@pytest.mark.parametrize("stage", ["train", "evaluate", "prepare", "generate", "demonstrate", "predict"])
 def test_an_unknown_name_on_the_command_line_is_one_line_and_a_status(stage: str) -> None:
     ran = subprocess.run([sys.executable, "-m", f"stages.{stage}", "nope"], cwd=ROOT, capture_output=True, text=True)
     assert ran.returncode == 2

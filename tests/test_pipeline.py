@@ -1,6 +1,5 @@
 """The pipeline itself, scaled down: DVC runs the real stages of two experiments in a project of their own."""
 
-import copy
 import hashlib
 import io
 import json
@@ -26,7 +25,16 @@ STAGES = {
     "prepare@addresses",
     "generate@copy",
     *(f"{kind}@{name}" for kind in ("train", "evaluate") for name in ("slots_lstm", "slots_crf", "copy_ntm")),
+    "demonstrate@worked_rnn",
+    "claims",
     "report",
+}
+# Claims that the scaled-down project can judge: one by its predictions, one by its demonstration.
+CLAIM = {"notes": ["N22"], "chinese": "甲比乙好。", "english": "One is better than the other."}
+CLAIMS = {
+    "measured": CLAIM
+    | {"comparison": {"experiment": "slots_lstm", "metric": "span_f1", "direction": "higher", "than": "slots_crf"}},
+    "worked": CLAIM | {"demonstration": {"name": "worked_rnn"}},
 }
 
 
@@ -69,6 +77,7 @@ def scaled(mirror: Path) -> dict[str, Any]:
     values["generated"] = {"copy": values["generated"]["copy"]}
     values["generated"]["copy"] |= {"train": 64, "validation": 4, "test": 4, "test_lengths": [20, 40]}
     values["experiments"] = {name: values["experiments"][name] for name in ("slots_lstm", "slots_crf", "copy_ntm")}
+    values["demonstrations"] = {"worked_rnn": values["demonstrations"]["worked_rnn"]}
     for name, seeds in (("slots_lstm", [1, 2]), ("copy_ntm", [1])):
         values["experiments"][name]["training"]["epochs"] = 2
         values["experiments"][name]["training"]["seeds"] = seeds
@@ -112,7 +121,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The project after one run of the whole pipeline, in git."""
     folder, mirror = tmp_path_factory.mktemp("project"), tmp_path_factory.mktemp("mirror")
     own = tmp_path_factory.mktemp("dvc")
-    for name in ("stages", ".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml"):
+    for name in ("stages", ".dvc/config", ".dvc/plots", ".dvcignore", ".gitignore", "dvc.yaml"):
         source, target = ROOT / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
@@ -120,6 +129,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
         else:
             shutil.copy(source, target)
     (folder / "params.yaml").write_text(yaml.safe_dump(scaled(mirror), sort_keys=False))
+    (folder / "stages/claims.yaml").write_text(yaml.safe_dump(CLAIMS), encoding="utf-8")
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -162,6 +172,17 @@ def test_the_metrics_show_every_seed_and_their_spread(project: Project) -> None:
     assert figures["mean"] == pytest.approx((figures["seed_1"] + figures["seed_2"]) / 2, abs=1e-5)
 
 
+def test_each_claim_is_judged_from_what_the_run_left(project: Project) -> None:
+    judged = json.loads((project.folder / "data/metrics/claims.json").read_text())
+    lstm, crf = (
+        json.loads((project.folder / f"data/metrics/{key}.json").read_text())["span_f1"]["mean"]
+        for key in ("slots_lstm", "slots_crf")
+    )
+    assert judged["worked"] == {"verdict": "holds"}
+    assert judged["measured"]["figure"] == pytest.approx(lstm, abs=1e-5)
+    assert judged["measured"]["effect"] == pytest.approx(lstm - crf, abs=1e-5)
+
+
 def test_the_report_is_one_page_that_asks_nothing_of_the_network(project: Project) -> None:
     page = (project.folder / "data/report/index.html").read_text()
     assert "slots_lstm" in page and "copy_ntm" in page
@@ -180,10 +201,13 @@ def test_nothing_runs_again(project: Project) -> None:
         ("stages/models/neural_turing_machine.py", {"train@copy_ntm", "evaluate@copy_ntm"}),
         ("stages/decoding/argmax.py", {"evaluate@slots_lstm"}),
         ("stages/models/crfsuite.py", {"train@slots_crf", "evaluate@slots_crf"}),
-        ("stages/metrics/bits.py", {"evaluate@copy_ntm"}),
+        ("stages/metrics/bits.py", {"evaluate@copy_ntm", "claims"}),
+        ("stages/claims.yaml", {"claims", "report"}),
         ("stages/datasets/addresses.py", {"prepare@addresses"}),
         ("stages/core/trainer.py", {"train@copy_ntm", "train@slots_lstm", "train@slots_crf"}),
         ("stages/figures/overview.py", {"report"}),
+        ("stages/demonstrations/worked_rnn.py", {"demonstrate@worked_rnn"}),
+        ("stages/models/elman.py", {"demonstrate@worked_rnn"}),
         ("stages/predict.py", set()),
         ("stages/models/memory_network.py", set()),
     ],
@@ -208,12 +232,13 @@ def changed(project: Project, path: list[str], value: Any) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "stages"),
     [
-        (["experiments", "slots_lstm", "training", "epochs"], 3, {"train@slots_lstm", "report"}),
-        (["experiments", "slots_lstm", "model", "bidirectional"], True, {"train@slots_lstm", "report"}),
-        (["experiments", "slots_lstm", "training", "seeds"], [1, 3], {"train@slots_lstm", "report"}),
-        (["experiments", "slots_crf", "decoder", "n_best"], 1, {"evaluate@slots_crf", "report"}),
-        (["experiments", "slots_lstm", "title"], "Another", {"report"}),
-        (["generated", "copy", "seed"], 7, {"generate@copy", "report"}),
+        (["experiments", "slots_lstm", "training", "epochs"], 3, {"train@slots_lstm", "claims", "report"}),
+        (["experiments", "slots_lstm", "model", "bidirectional"], True, {"train@slots_lstm", "claims", "report"}),
+        (["experiments", "slots_lstm", "training", "seeds"], [1, 3], {"train@slots_lstm", "claims", "report"}),
+        (["experiments", "slots_crf", "decoder", "n_best"], 1, {"evaluate@slots_crf", "claims", "report"}),
+        (["experiments", "slots_lstm", "title"], "Another", {"claims", "report"}),
+        (["demonstrations", "worked_rnn", "settings", "weight"], 2.0, {"demonstrate@worked_rnn", "claims", "report"}),
+        (["generated", "copy", "seed"], 7, {"generate@copy", "claims", "report"}),
     ],
 )
 def test_a_changed_setting_makes_stale_what_reads_it_alone(
@@ -303,14 +328,20 @@ def test_predict_needs_the_artifact_alone(project: Project, tmp_path: Path) -> N
     assert result.returncode == 2 and "is empty" in result.stderr
 
 
-def test_dvc_shows_metrics_plots_and_differences(project: Project) -> None:
+def test_dvc_shows_a_figure_for_each_task_plots_and_differences(project: Project) -> None:
+    file = "data/report/plots/headline.json"
     shown = json.loads(project.ok("dvc", "metrics", "show", "--json"))[""]["data"]
-    assert set(map(os.path.basename, shown)) == {"slots_lstm.json", "slots_crf.json", "copy_ntm.json"}
-    file = project.folder / "data/metrics/slots_lstm.json"
-    other = copy.deepcopy(json.loads(file.read_text()))
-    other["span_f1"]["mean"] += 1
-    file.write_text(json.dumps(other))
+    assert {path: set(entry["data"]) for path, entry in shown.items()} == {file: {"addresses", "copy"}}
+    other = json.loads((project.folder / file).read_text())
+    other["addresses"] += 1
+    (project.folder / file).write_text(json.dumps(other))
     difference = json.loads(project.ok("dvc", "metrics", "diff", "HEAD", "--json"))
-    assert difference["data/metrics/slots_lstm.json"]["span_f1.mean"]["diff"] == pytest.approx(1)
-    project.ok("dvc", "plots", "show")
-    assert "Learning curve of slots_lstm" in (project.folder / "dvc_plots/index.html").read_text()
+    assert difference[file]["addresses"]["diff"] == pytest.approx(1)
+    for command in (("show",), ("diff", "HEAD")):
+        drawn = json.loads(project.ok("dvc", "plots", *command, "--json"))
+        assert not drawn.get("errors")
+        names = {Path(name).stem for name in drawn["data"]}
+        assert names == {"results", "learning_curves", "lengths", "confusion"}
+        assert all(
+            "slots_lstm" in str(drawn["data"][f"data/report/plots/{n}.csv"]) for n in ("results", "learning_curves")
+        )

@@ -15,11 +15,13 @@ from xml.etree import ElementTree
 import pytest
 
 from stages import report
+from stages.core import claims
 from stages.core.errors import InputError
 from stages.core.files import write_json, write_jsonl, write_text
-from stages.core.params import Experiment, Params
+from stages.core.params import Demonstration, Experiment, Params
 from stages.figures import (
     attention,
+    chapters,
     confusion,
     examples_copy,
     examples_sentiment,
@@ -30,7 +32,9 @@ from stages.figures import (
     overview,
     results_table,
     slot_scores,
+    themes,
 )
+from stages.reporting import drawing, panels, results, section_figures, worked_examples
 
 SCRIPT = "<script>alert('&')</script>"
 SEEDS = [1, 2, 3]
@@ -149,6 +153,23 @@ TRACE = {
 }
 
 
+VERDICT = {
+    **{"verdict": "undecided", "figure": 81.5, "than": 80.25, "effect": 1.25, "low": -0.5, "high": 3.0},
+    **{"p": 0.2, "p_adjusted": 1.0},
+}
+WORKED = {
+    "notes": ["N14", "N17"],
+    "title": f"A power {SCRIPT}",
+    "text": f"Text {SCRIPT}",
+    "expected": "1",
+    "found": "2",
+    "holds": False,
+    "checks": {f"it is 1 {SCRIPT}": False, "it is a number": True},
+    "tables": [{"caption": f"Powers {SCRIPT}", "columns": ["w", SCRIPT], "rows": [["1", SCRIPT], [2, 0.5]]}],
+    "data": {"curve": {"1.01": [[1, 0.0], [2, 0.1]]}, "weights": {}},
+}
+
+
 def params(keys: list[str]) -> Params:
     """Give params that name these experiments, in this order."""
     role = {"name": "none"}
@@ -164,11 +185,14 @@ def params(keys: list[str]) -> Params:
         )
         for key in keys
     }
-    return Params(datasets={}, generated={}, experiments=experiments)
+    shown = {"power": Demonstration(uses="models/elman.py", settings={})}
+    return Params(datasets={}, generated={}, experiments=experiments, demonstrations=shown)
 
 
 def write_results(data: Path, seconds: float = 10.0) -> None:
-    """Write what the experiments would leave in ``data``; a seed took ``seconds`` to train."""
+    """Write what the stages would leave in ``data``; a seed took ``seconds`` to train."""
+    write_json(data / "metrics" / "claims.json", dict.fromkeys(claims.read(), VERDICT))
+    write_json(data / "demonstrations" / "power.json", WORKED)
     for key, (dataset, metrics, predictions) in EXPERIMENTS.items():
         filled = {
             name: {**values, **{f"seed_{seed}": values["mean"] + seed - 2 for seed in SEEDS}}
@@ -198,7 +222,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tmp_path_factory.mktemp("data")
     write_results(data)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report, "DATA", data)
+        patch.setattr(results, "DATA", data)
         report.write(params(list(EXPERIMENTS)), data / "report")
     return data
 
@@ -207,14 +231,14 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def data(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give a copy of the results that a test may change, without a report."""
     shutil.copytree(built, tmp_path / "data", ignore=shutil.ignore_patterns("report"))
-    monkeypatch.setattr(report, "DATA", tmp_path / "data")
+    monkeypatch.setattr(results, "DATA", tmp_path / "data")
     return tmp_path / "data"
 
 
 class Page(HTMLParser):
     """What the tests ask of the page: its tags, whether they balance, and the figures of its tables' rows."""
 
-    VOID = ("meta", "link", "br", "wbr")
+    VOID = ("meta", "link", "br", "wbr", "input")
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -238,7 +262,7 @@ class Page(HTMLParser):
         if tag not in self.VOID:
             self.open.append(tag)
         if tag == "table":
-            self.table = values.get("id", values.get("data-section", ""))
+            self.table = values.get("data-section", values.get("id", ""))
         if tag == "tr":
             self.experiment = values.get("data-experiment", "")
         if tag == "data":
@@ -264,7 +288,7 @@ def stored(data: Path, key: str) -> dict[str, Any]:
 
 def test_text_from_data_is_escaped(built: Path) -> None:
     text = page(built)
-    assert "<script" not in text
+    assert text.count("<script") == 1  # our own, at the end
     # Title, word, story, source, rejected record, fact, the field of a kind that nobody foresaw.
     assert text.count("&lt;script&gt;") >= 7 + len(EXPERIMENTS)
     assert "<script" not in (built / "report" / "summary.md").read_text(encoding="utf-8")
@@ -272,7 +296,7 @@ def test_text_from_data_is_escaped(built: Path) -> None:
 
 def test_text_in_figures_is_escaped() -> None:
     row = overview.Row(SCRIPT, "red", SCRIPT, 1.0, {"seed 1": 1.0, "seed 2": 2.0})
-    drawn = report.standalone(overview.stack([overview.panel([row], SCRIPT, from_zero=True)], SCRIPT), SCRIPT)
+    drawn = drawing.standalone(overview.stack([overview.panel([row], SCRIPT, from_zero=True)], SCRIPT), SCRIPT)
     assert "<script" not in drawn
     assert SCRIPT in "".join(ElementTree.fromstring(drawn).itertext())
 
@@ -332,8 +356,8 @@ def test_equal_metrics_give_equal_bytes_whatever_the_time(data: Path) -> None:
 
 def test_another_figure_of_a_seed_gives_another_drawing(data: Path) -> None:
     def drawn() -> list[str]:
-        (wing,) = report.gather(params(["weather_oracle"]))
-        return [str(panel) for panel in report.section_panels(wing.sections[0])]
+        (wing,) = results.gather(params(["weather_oracle"]))
+        return [str(panel) for panel in panels.section_panels(wing.sections[0])]
 
     before = drawn()
     metrics = stored(data, "weather_oracle")
@@ -357,45 +381,56 @@ def test_missing_seed_is_named(data: Path) -> None:
     del metrics["bit_error_rate_120"]["seed_3"]
     write_json(data / "metrics" / "copy_ntm.json", metrics)
     with pytest.raises(InputError, match="bit_error_rate_120 has no figure 'seed_3'"):
-        report.gather(params(["copy_ntm"]))
+        results.gather(params(["copy_ntm"]))
 
 
 def test_malformed_curve_is_named(data: Path) -> None:
     path = data / "curves" / "copy_ntm.csv"
     path.write_text(path.read_text().replace("1,seed_1,3.0", "1,seed_1,x"))
     with pytest.raises(InputError, match=r"copy_ntm\.csv is no learning curve"):
-        report.gather(params(["copy_ntm"]))
+        results.gather(params(["copy_ntm"]))
 
 
 def test_wings_stand_in_the_order_of_the_notes_and_an_unknown_one_comes_last_under_its_prefix(data: Path) -> None:
-    wings = report.gather(params(["stories_memory", "weather_oracle", "copy_ntm", "slots_lstm"]))
-    assert [wing.theme.title for wing in wings] == ["Networks with memory", "External memory", "Weather"]
+    wings = results.gather(params(["stories_memory", "weather_oracle", "copy_ntm", "slots_lstm"]))
+    assert [wing.theme.title for wing in wings] == [
+        "Slot filling",
+        "Heads over a memory",
+        "Reading comprehension",
+        "Weather",
+    ]
     assert [[list(section.results) for section in wing.sections] for wing in wings] == [
         [["slots_lstm"]],
-        [["copy_ntm"], ["stories_memory"]],
+        [["copy_ntm"]],
+        [["stories_memory"]],
         [["weather_oracle"]],
     ]
-    assert Page(report.page(wings)).headings[1:] == ["Networks with memory", "External memory", "Weather"]
+    assert Page(report.page(wings)).headings == [
+        "Who wins",
+        *(chapter.title for chapter in chapters.CHAPTERS),
+        "Further experiments",
+        "Every experiment at a glance",
+    ]
 
 
 def test_experiment_without_curves_gets_no_chart(data: Path) -> None:
     (data / "curves" / "weather_oracle.csv").write_text("epoch,seed,training_loss\n")
-    text = report.page(report.gather(params(["weather_oracle"])))
+    text = report.page(results.gather(params(["weather_oracle"])))
     assert "Learning curves on" not in text
     assert "Results on skies" in text
 
 
 def test_every_seed_is_a_dot_that_tells_its_figure(built: Path) -> None:
     drawn = ElementTree.fromstring((built / "report" / "figure_overview.svg").read_bytes())
-    titles = [element.text for element in drawn.iter(f"{{{report.SVG}}}title")]
+    titles = [element.text for element in drawn.iter(f"{{{drawing.SVG}}}title")]
     assert "slots_bilstm, seed 3: 93.83" in titles
     assert len([title for title in titles if title and ", seed " in title]) == len(EXPERIMENTS) * len(SEEDS)
 
 
 def test_examples_do_not_depend_on_the_order_of_the_files(data: Path) -> None:
-    def shown() -> list[report.Shown]:
-        wings = report.gather(params(["slots_lstm", "slots_bilstm"]))
-        return report.worked_examples(wings[0].sections[0], report.example_kinds())[1]
+    def shown() -> list[worked_examples.Shown]:
+        wings = results.gather(params(["slots_lstm", "slots_bilstm"]))
+        return worked_examples.worked_examples(wings[0].sections[0], worked_examples.example_kinds())[1]
 
     before = shown()
     path = data / "predictions" / "slots_lstm" / "seed_1.jsonl"
@@ -494,10 +529,10 @@ def test_curves_of_the_page_are_those_of_the_file(built: Path) -> None:
     }
 
 
-def _section(data: Path, dataset: str, keys: list[str] | None = None) -> report.Section:
+def _section(data: Path, dataset: str, keys: list[str] | None = None) -> results.Section:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report, "DATA", data)
-        wings = report.gather(params(keys or list(EXPERIMENTS)))
+        patch.setattr(results, "DATA", data)
+        wings = results.gather(params(keys or list(EXPERIMENTS)))
     return next(section for wing in wings for section in wing.sections if section.dataset == dataset)
 
 
@@ -506,27 +541,27 @@ def test_metric_file_without_the_models_parameters_is_named(data: Path) -> None:
     del metrics["model_parameters"]
     write_json(data / "metrics" / "copy_ntm.json", metrics)
     with pytest.raises(InputError, match=r"copy_ntm\.json should hold .* model_parameters"):
-        report.gather(params(["copy_ntm"]))
+        results.gather(params(["copy_ntm"]))
 
 
 def test_every_data_set_of_issue_3_has_an_introduction() -> None:
     for prefix in ("slots", "tickets", "commands", "keyterms", "snippets", "reviews"):
-        assert report.themes.THEMES[prefix].title in ("Networks with memory", "Sentiment analysis")
+        assert themes.THEMES[prefix].item in (1, 20, 21, 22)
     for dataset in ("addresses", "tickets", "commands", "encyclopedia", "snippets", "reviews"):
-        assert re.search(r"\(N\d+", report.themes.DATASETS[dataset])
+        assert re.search(r"\(N\d+", themes.DATASETS[dataset])
 
 
 def test_pronunciation_and_parsing_have_wings_and_introductions() -> None:
-    titles = [report.themes.THEMES[prefix].title for prefix in ("pronunciation", "parsing")]
+    titles = [themes.THEMES[prefix].title for prefix in ("pronunciation", "parsing")]
     assert titles == ["Pronunciation", "Syntactic parsing"]
     for dataset in ("cmudict", "treebank"):
-        assert re.search(r"\(N\d+", report.themes.DATASETS[dataset])
+        assert re.search(r"\(N\d+", themes.DATASETS[dataset])
 
 
 def test_introduction_of_a_data_set_stands_in_its_section(built: Path) -> None:
     text = page(built)
     assert text.count("Sentences of English film reviews") == 1
-    assert text.index("Data set: snippets") < text.index("Sentences of English film reviews")
+    assert text.index("Data: snippets") < text.index("Sentences of English film reviews")
     assert text.index("Sentences of English film reviews") < text.index("Results on snippets")
 
 
@@ -541,33 +576,33 @@ def test_experiments_stand_by_family_and_the_best_first_with_the_peer_last(built
 
 def test_peer_is_marked_in_page_and_summary_and_has_no_epochs_and_no_curve(built: Path) -> None:
     text = page(built)
-    assert text.count('<span class="peer">peer</span>') == 2  # at a glance, and in its section
-    (row,) = re.findall(r'<tr data-experiment="slots_crf">(.*?)</tr>', text, flags=re.DOTALL)
+    assert text.count('<span class="peer">peer</span>') == 3  # who wins, at a glance, and in its section
+    (row,) = re.findall(r'<tr data-experiment="slots_crf" data-kind="Peer">(.*?)</tr>', text, flags=re.DOTALL)
     assert row.rstrip().endswith('<td class="number">–</td>')
     section = _section(built, "addresses")
-    assert [result.key for result, _ in report.section_curves(section)] == ["slots_bilstm", "slots_lstm"]
+    assert [result.key for result, _ in panels.section_curves(section)] == ["slots_bilstm", "slots_lstm"]
     summary = (built / "report" / "summary.md").read_text(encoding="utf-8")
-    assert [line.split("`")[1] for line in summary.splitlines() if "(peer)" in line] == ["slots_crf"]
+    assert [line.split("`")[1] for line in summary.splitlines() if "(peer)" in line] == ["slots_bilstm", "slots_crf"]
     assert "slots_crf" not in (built / "report" / "figure_learning_curves.svg").read_text(encoding="utf-8")
 
 
 def test_of_many_experiments_the_best_of_each_family_is_shown(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "SHOWN", 2)
+    monkeypatch.setattr(results, "SHOWN", 2)
     monkeypatch.setattr(slot_scores, "FEWEST", 1)
     section = _section(built, "addresses")
     assert list(section.shown) == ["slots_bilstm", "slots_crf"]
-    _, examples = report.worked_examples(section, report.example_kinds())
+    _, examples = worked_examples.worked_examples(section, worked_examples.example_kinds())
     assert examples[0].heading == "Right in every experiment shown"
     assert "slots_lstm" not in "".join(example.body for example in examples)
-    monkeypatch.setattr(report, "_both_ways", lambda section: None)  # whose two are shown besides
-    assert ", the best of each kind of model" in report.section_figures(section)[0].note
+    monkeypatch.setattr(section_figures, "_both_ways", lambda section: None)  # whose two are shown besides
+    assert ", the best of each kind of model" in section_figures.section_figures(section)[0].note
 
 
 def test_tables_of_many_experiments_have_a_heading_for_each_family(
     built: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def headings() -> list[str]:
-        (wing,) = _gather(built)[:1]
+        wing = next(wing for wing in _gather(built) if wing.theme.title == "Slot filling")
         return re.findall(r'rowgroup" colspan="7">(.*?)<', report.page([wing]))
 
     assert headings() == []
@@ -583,13 +618,13 @@ def test_parameters_are_told_in_multiples_of_an_elman_network_of_equal_size(data
     for key, model in (("slots_bilstm", "elman"), ("slots_crf", "gru")):
         named.experiments[key].model.clear()
         named.experiments[key].model.update({"name": model, "hidden": 2})
-    (section,) = report.gather(named)[0].sections
-    lstm, gru = report.parameter_ratios(section)
+    (section,) = results.gather(named)[0].sections
+    lstm, gru = panels.parameter_ratios(section)
     assert "(slots_lstm) has 211,200 parameters, exactly 4 times the 52,800 of the Elman network" in lstm
     assert "(slots_crf) has 158,401 parameters, 3.00 times the 52,800" in gru
     assert "(slots_bilstm; N8, N10)" in lstm
     named.experiments["slots_bilstm"].model["hidden"] = 3
-    assert report.parameter_ratios(report.gather(named)[0].sections[0]) == []
+    assert panels.parameter_ratios(results.gather(named)[0].sections[0]) == []
 
 
 def test_confusion_counts_tokens_by_true_and_predicted_slot() -> None:
@@ -623,7 +658,7 @@ def test_confusion_of_a_perfect_labelling_is_not_drawn() -> None:
 
 
 def test_best_experiment_is_the_one_whose_confusion_is_drawn(built: Path) -> None:
-    figures = {figure.heading: figure for figure in report.section_figures(_section(built, "addresses"))}
+    figures = {figure.heading: figure for figure in section_figures.section_figures(_section(built, "addresses"))}
     drawn = figures["Which slots are taken for which on addresses"]
     assert "as slots_bilstm, the best here" in drawn.note
     assert "1 of 3 tokens of Number taken for no slot" in drawn.body
@@ -654,10 +689,10 @@ def test_network_that_reads_both_ways_is_compared_with_its_own_kind(
     built: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(slot_scores, "FEWEST", 1)
-    (drawn, *_) = report.section_figures(_section(built, "addresses"))
+    (drawn, *_) = section_figures.section_figures(_section(built, "addresses"))
     assert drawn.heading == "F1 by slot on addresses"
     assert "slots_bilstm reads both ways, slots_lstm of the same cell forward only" in drawn.note
-    (alone, *_) = report.section_figures(_section(built, "addresses", ["slots_bilstm", "slots_crf"]))
+    (alone, *_) = section_figures.section_figures(_section(built, "addresses", ["slots_bilstm", "slots_crf"]))
     assert "both ways" not in alone.note + alone.body
 
 
@@ -665,7 +700,7 @@ def test_attention_colours_the_steps_by_weight() -> None:
     text = str(attention.draw(EXPERIMENTS["snippets_gru"][2]))
     assert re.findall(r"--share: (\d+)%", text) == ["55", "16", "8", "9", "28", "55"]
     assert "“fine” 70 %" in text
-    assert re.findall(r'<h5 class="(\w+)">(.*?)</h5>', text) == [
+    assert re.findall(r'<p class="title (\w+)">(.*?)</p>', text) == [
         ("good", "✓ positive, 75 % sure"),
         ("bad", "✗ negative, 75 % sure; it is positive"),
     ]
@@ -717,7 +752,11 @@ def test_layers_of_a_bidirectional_network_are_named_by_direction() -> None:
 
 def test_gates_are_drawn_for_one_network_of_a_section_that_has_a_forget_gate(data: Path) -> None:
     def drawn() -> list[str]:
-        return [f.note for f in report.section_figures(_section(data, "addresses")) if f.heading.startswith("Gates")]
+        return [
+            f.note
+            for f in section_figures.section_figures(_section(data, "addresses"))
+            if f.heading.startswith("Gates")
+        ]
 
     twice = {**TRACE, "layers": TRACE["layers"] * 2}
     write_json(data / "predictions" / "slots_bilstm" / "trace.json", twice)
@@ -734,8 +773,8 @@ def test_gates_are_drawn_for_one_network_of_a_section_that_has_a_forget_gate(dat
 
 
 def test_sections_without_tags_attention_or_trace_have_no_such_figure(built: Path) -> None:
-    assert report.section_figures(_section(built, "digits")) == []
-    assert [figure.heading for figure in report.section_figures(_section(built, "snippets"))] == [
+    assert section_figures.section_figures(_section(built, "digits")) == []
+    assert [figure.heading for figure in section_figures.section_figures(_section(built, "snippets"))] == [
         "Where attention looks on snippets"
     ]
 
@@ -747,7 +786,7 @@ def test_sentiment_shows_text_label_and_every_answer() -> None:
     assert "(−1.2)" in text
     answers = re.findall(r'scope="row">(\w+)</th><td>(\w+)<small>, (\d+).*?(✓|✗)', text, flags=re.DOTALL)
     assert answers == [("gru", "positive", "75", "✓"), ("lstm", "negative", "75", "✗")]
-    kinds = [kind for kind in report.example_kinds() if kind.fits(item["gru"])]
+    kinds = [kind for kind in worked_examples.example_kinds() if kind.fits(item["gru"])]
     assert kinds[0] is examples_sentiment
 
 
@@ -770,12 +809,14 @@ def test_long_facts_and_many_reasons_are_folded_away(data: Path) -> None:
     summary["facts"]["long"] = "word " * 100
     summary["rejected"] |= {f"reason {number}": {"count": 2, "first": []} for number in range(3)}
     write_json(path, summary)
-    text = report.page(report.gather(params(["weather_oracle"])))
-    assert re.findall(r"<summary>(.*?)</summary>", text)[1:] == ["9, for 4 reasons"]
-    assert text.count("<details>") == 2
+    text = report.page(results.gather(params(["weather_oracle"])))
+    folded = re.findall(r"<summary>(.*?)</summary>", text)
+    assert folded[0].startswith("About these data")
+    assert folded[1].startswith("word word")
+    assert folded[2] == "9, for 4 reasons"
 
 
-def _gather(data: Path) -> list[report.Wing]:
+def _gather(data: Path) -> list[results.Wing]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report, "DATA", data)
-        return report.gather(params(list(EXPERIMENTS)))
+        patch.setattr(results, "DATA", data)
+        return results.gather(params(list(EXPERIMENTS)))

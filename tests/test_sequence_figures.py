@@ -29,6 +29,7 @@ from stages.figures import (
     vector_map,
 )
 from stages.metrics import bleu
+from stages.reporting import drawing, results, section_figures, worked_examples
 
 Record = dict[str, Any]
 TREE = ["(root", "(nsubj", "•", ")", "(dobj", "•", ")", "•", ")"]
@@ -114,7 +115,7 @@ def test_every_kind_of_record_has_its_measure() -> None:
         (word("box", "B", "B AA K S"), "phoneme error rate (%)"),
         (parse(TREE), "bracket F1 (%)"),
         (text("a b", "a b"), "exact match (%)"),
-        (translation("t", "好", ""), "chrF"),
+        (translation("t", "好", ""), "BLEU"),
     ]
     for record, unit in kinds:
         measure = length_scores.measure_of([record])
@@ -152,7 +153,7 @@ def test_chart_of_lines_needs_two_bands_and_leaves_out_who_has_none() -> None:
     colours = {"one": "red", "two": "blue"}
     assert lines.chart({"one": {"1": 5.0}, "two": {"2": 5.0}}, ["1", "2"], ("x", "y"), colours) is None
     drawn = str(
-        report.inline(lines.chart({"one": {"1": 5.0, "2": 6.25}, "two": {}}, ["1", "2"], ("x", "y"), colours), "")
+        drawing.inline(lines.chart({"one": {"1": 5.0, "2": 6.25}, "two": {}}, ["1", "2"], ("x", "y"), colours), "")
     )
     assert "<title>one, 2: 6.25</title>" in drawn
     assert "two" not in drawn
@@ -232,6 +233,13 @@ def test_short_sentences_are_drawn_first() -> None:
 # Best and worst.
 
 
+def test_bleu_of_short_translations_counts_only_the_orders_that_they_have() -> None:
+    same = [translation("a", "重启", "重启"), translation("b", "好", "好")]
+    assert length_scores.bleu(same) == pytest.approx(100)
+    half = [translation("a", "重启", "重好"), translation("b", "好", "好")]
+    assert length_scores.bleu(half) == pytest.approx(100 * (2 / 3 * 0.5) ** 0.5)  # 2 of 3 characters, no pair: 1/2 of 1
+
+
 def test_best_and_worst_are_chosen_by_the_measure_and_the_longest_of_equals_first() -> None:
     said = {"a": "B AA", "aaaa": "B AA", "aa": "B AA", "aaa": "B AA", "c": "B", "bbb": "P", "b": "P", "bb": "P"}
     records = [word(letters, phones, "B AA") for letters, phones in said.items()]
@@ -248,10 +256,10 @@ def test_best_and_worst_are_chosen_by_the_measure_and_the_longest_of_equals_firs
 def test_best_and_worst_say_their_number_and_only_the_first_experiment_is_unfolded() -> None:
     records = [translation("a", "重启内核", "重启内核"), translation("b", "重启内核", "好")]
     drawn = str(extremes.draw({"one": records, "two": records}, examples_translation))
-    assert re.findall(r"<h5>(.*?)</h5>", drawn) == ["chrF 100", "chrF 0"] * 2
+    assert re.findall(r'<p class="title">(.*?)</p>', drawn) == ["chrF 100", "chrF 0"] * 2
     assert re.findall(r'<details class="extremes"( open)?>\s*<summary>(\w+)', drawn) == [(" open", "one"), ("", "two")]
     drawn = str(extremes.draw({"one": [word("ab", "B", "B AA K S")] * 2}, examples_pronunciation))
-    assert re.findall(r"<h5>(.*?)</h5>", drawn) == ["75 % of the phones wrong"] * 2
+    assert re.findall(r'<p class="title">(.*?)</p>', drawn) == ["75 % of the phones wrong"] * 2
 
 
 def test_sentences_are_measured_as_said() -> None:
@@ -272,7 +280,7 @@ def test_phones_are_aligned_with_the_nearest_pronunciation() -> None:
 
 
 def test_each_record_is_shown_by_its_own_kind() -> None:
-    kinds = report.example_kinds()
+    kinds = worked_examples.example_kinds()
     bits = {"id": "c", "length": 1, "target": ["01"], "prediction": ["01"]}
     opinion = {"id": "o", "text": "fine", "label": "positive", "prediction": "positive"}
     for record, module in [
@@ -306,10 +314,10 @@ def test_words_never_heard_are_triangles_and_every_point_tells_its_word() -> Non
     records = [spoken(str(n), said, x, 1.0) for n, (said, x) in enumerate([("0", 0.1), ("0", 0.2), ("7", -1.0)])]
     found = vector_map.words(records, ["7"])
     assert found is not None
-    drawn = str(report.inline(found[0], ""))
+    drawn = str(drawing.inline(found[0], ""))
     assert re.findall(r"<title>(.*?)</title>", drawn) == ["0", "0", "7 (not heard in training)"]
-    drawing = found[0].to_dict(validate=False)
-    values = drawing["datasets"][drawing["layer"][0]["data"]["name"]]
+    chart = found[0].to_dict(validate=False)
+    values = chart["datasets"][chart["layer"][0]["data"]["name"]]
     shapes = {value["said"]: value["shape"] for value in values}
     assert shapes == {"0": "circle", "7 (not heard in training)": "triangle-up"}
     assert vector_map.words(records[:2], []) is None
@@ -372,7 +380,7 @@ EXPERIMENTS: dict[str, tuple[str, dict[str, float], list[Record]]] = {
 
 
 @pytest.fixture(scope="module")
-def wings(tmp_path_factory: pytest.TempPathFactory) -> list[report.Wing]:
+def wings(tmp_path_factory: pytest.TempPathFactory) -> list[results.Wing]:
     data = tmp_path_factory.mktemp("data")
     experiments = {}
     for key, (dataset, metrics, records) in EXPERIMENTS.items():
@@ -398,20 +406,20 @@ def wings(tmp_path_factory: pytest.TempPathFactory) -> list[report.Wing]:
     trace = attention(["a", "b"], ["好"], [[0.25, 0.75]])
     write_json(data / "predictions" / "translation_gru" / "trace.json", trace)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report, "DATA", data)
-        return report.gather(Params(datasets={}, generated={}, experiments=experiments))
+        patch.setattr(results, "DATA", data)
+        return results.gather(Params(datasets={}, generated={}, experiments=experiments))
 
 
 @pytest.fixture(scope="module")
-def sections(wings: list[report.Wing]) -> dict[str, report.Section]:
+def sections(wings: list[results.Wing]) -> dict[str, results.Section]:
     return {wing.theme.title: section for wing in wings for section in wing.sections}
 
 
-def headings(section: report.Section) -> list[str]:
-    return [figure.heading for figure in report.section_figures(section)]
+def headings(section: results.Section) -> list[str]:
+    return [figure.heading for figure in section_figures.section_figures(section)]
 
 
-def test_auto_encoders_have_wings_of_their_own(sections: dict[str, report.Section]) -> None:
+def test_auto_encoders_have_wings_of_their_own(sections: dict[str, results.Section]) -> None:
     assert list(sections) == ["Machine translation", "Syntactic parsing", "Text auto-encoder", "Speech auto-encoder"]
     assert [themes.prefix_of(key) for key in ("speech_lstm", "speech_autoencoder_plain", "weather_oracle")] == [
         "speech",
@@ -424,12 +432,12 @@ def test_auto_encoders_have_wings_of_their_own(sections: dict[str, report.Sectio
         assert f"({item})" in themes.THEMES[prefix].text
 
 
-def test_a_method_fitted_without_epochs_is_a_peer(sections: dict[str, report.Section]) -> None:
-    results = [result for section in sections.values() for result in section.results.values()]
-    assert [result.key for result in results if result.peer] == list(PEERS)
+def test_a_method_fitted_without_epochs_is_a_peer(sections: dict[str, results.Section]) -> None:
+    found = [result for section in sections.values() for result in section.results.values()]
+    assert [result.key for result in found if result.peer] == list(PEERS)
 
 
-def test_each_section_has_the_figures_that_its_records_allow(sections: dict[str, report.Section]) -> None:
+def test_each_section_has_the_figures_that_its_records_allow(sections: dict[str, results.Section]) -> None:
     assert {title: headings(section) for title, section in sections.items()} == {
         "Machine translation": [
             "Score by length on messages",
@@ -447,8 +455,8 @@ def test_each_section_has_the_figures_that_its_records_allow(sections: dict[str,
     }
 
 
-def test_note_says_who_beats_the_memory_where_nothing_is_near(sections: dict[str, report.Section]) -> None:
-    figures = {figure.heading: figure for figure in report.section_figures(sections["Machine translation"])}
+def test_note_says_who_beats_the_memory_where_nothing_is_near(sections: dict[str, results.Section]) -> None:
+    figures = {figure.heading: figure for figure in section_figures.section_figures(sections["Machine translation"])}
     note = figures["Score by similarity to training on messages"].note
     assert "(below 0.4), it reaches 8.9; above that: translation_gru." in note
     signatures = bleu.signatures(bleu.Settings())
@@ -456,14 +464,14 @@ def test_note_says_who_beats_the_memory_where_nothing_is_near(sections: dict[str
     assert "translation_gru: below 0.4 12.2" in figures["Score by similarity to training on messages"].body
 
 
-def test_map_says_which_words_were_never_heard(sections: dict[str, report.Section]) -> None:
-    (figure,) = report.section_figures(sections["Speech auto-encoder"])
+def test_map_says_which_words_were_never_heard(sections: dict[str, results.Section]) -> None:
+    (figure,) = section_figures.section_figures(sections["Speech auto-encoder"])
     assert "Triangles are words never heard in training: 1." in figure.note
     assert re.search(r"speech_autoencoder_plain: 6 vectors; the axes hold \d+ % and \d+ % of the variance", figure.body)
     assert "speech_autoencoder_dtw" not in figure.body
 
 
-def test_page_shows_records_without_a_prediction_and_trees(wings: list[report.Wing]) -> None:
+def test_page_shows_records_without_a_prediction_and_trees(wings: list[results.Wing]) -> None:
     page = report.page(wings)
     assert "Worked examples from digits" not in page
     assert "Worked examples from treebank" in page
@@ -473,11 +481,11 @@ def test_page_shows_records_without_a_prediction_and_trees(wings: list[report.Wi
 
 @pytest.mark.parametrize("given", ["word", "nothing"])
 def test_without_a_mark_unseen_words_are_those_that_training_has_not(
-    given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sections: dict[str, report.Section]
+    given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sections: dict[str, results.Section]
 ) -> None:
-    monkeypatch.setattr(report, "DATA", tmp_path)
+    monkeypatch.setattr(results, "DATA", tmp_path)
     if given == "word":
         write_jsonl(tmp_path / "prepared" / "digits" / "train.jsonl", [{"id": "x", "word": "0"}])
     records = [spoken("a", "0"), spoken("b", "1")]
     expected = ["1"] if given == "word" else []
-    assert report._unseen_words(sections["Speech auto-encoder"], records) == expected
+    assert section_figures._unseen_words(sections["Speech auto-encoder"], records) == expected

@@ -32,16 +32,18 @@ def test_words_that_count_as_unseen_are_in_the_test_alone(tmp_path: Path) -> Non
         assert all(example["unseen"] == (example["word"] in "6789") for example in splits[split])
 
 
-def test_a_recording_is_in_the_split_that_digits_has_it_in(tmp_path: Path) -> None:
+def test_a_recording_is_in_the_split_that_digits_has_it_in_but_for_validations_unheard_words(tmp_path: Path) -> None:
     write(tmp_path)
-    words, strings = (prepare(tmp_path, Settings()).splits, digits.prepare(tmp_path, digits.Settings()).splits)
-    for split in SPLITS:
-        recordings = [example["recording"] for example in words[split]]
-        assert len(set(recordings)) == len(recordings) > 0
-        assert set(recordings) <= {recording for example in strings[split] for recording in example["recordings"]}
-    tested = {recording for example in strings["test"] for recording in example["recordings"]}
-    assert {example["recording"] for example in words["test"]} == tested
-    assert prepare(tmp_path, Settings()).arrays["test_recordings"].tolist() == sorted(tested)
+    prepared, strings = prepare(tmp_path, Settings()), digits.prepare(tmp_path, digits.Settings()).splits
+    theirs = {recording: split for split in SPLITS for example in strings[split] for recording in example["recordings"]}
+    ours = {example["recording"]: split for split in SPLITS for example in prepared.splits[split]}
+    assert len(ours) == sum(len(prepared.splits[split]) for split in SPLITS)
+    moved = {recording for recording, split in ours.items() if split != theirs[recording]}
+    assert moved == {recording for recording, split in theirs.items() if split == "validation" and recording % 10 > 5}
+    assert moved and all(ours[recording] == "test" for recording in moved)
+    tested = sorted(recording for recording, split in ours.items() if split == "test")
+    assert tested == sorted({recording for recording, split in theirs.items() if split == "test"} | moved)
+    assert prepared.arrays["test_recordings"].tolist() == tested
 
 
 def test_settings_choose_words_to_validate_on_that_training_never_hears(tmp_path: Path) -> None:

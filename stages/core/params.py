@@ -103,12 +103,25 @@ class Dataset:
 
 
 @settings
+class Demonstration:
+    """A worked example of the notes, whose file stands under its key in stages/demonstrations.
+
+    ``uses`` is what it shows at work, as a path below stages/: a file (``models/elman.py``), or the folder ``models``
+    for one that puts several cells side by side.
+    """
+
+    uses: str
+    settings: dict[str, Any]
+
+
+@settings
 class Params:
     """The whole of ``params.yaml``."""
 
     datasets: dict[str, Dataset]
     generated: dict[str, dict[str, Any]]
     experiments: dict[str, Experiment]
+    demonstrations: dict[str, Demonstration] = dataclasses.field(default_factory=dict)
 
 
 @functools.cache
@@ -119,7 +132,7 @@ def load(path: Path = PARAMS) -> Params:
     except yaml.YAMLError as error:
         raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
-        raise InputError(f"{path} holds no keys; it should have datasets, generated and experiments")
+        raise InputError(f"{path} holds no keys; it should have datasets, generated, experiments and demonstrations")
     loaded = read_settings(Params, values, "params")
     for name, experiment in loaded.experiments.items():
         given = {key: value for key, value in experiment.training.items() if key == "seeds"}

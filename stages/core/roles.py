@@ -15,6 +15,7 @@ ROOMS = {
     "model": "models",
     "decoder": "decoding",
     "metric": "metrics",
+    "demonstration": "demonstrations",
 }
 PARTS = ("task", "model", "decoder", "metric")  # the roles whose settings stand in an experiment
 

@@ -25,7 +25,7 @@ STYLE = """
 TEMPLATE = Environment(autoescape=True).from_string("""
 <div class="examples">{% for example in examples %}
 <article class="example" aria-label="Attention in example {{ example.id }}">
-<h5 class="{{ 'good' if example.right else 'bad' }}">{{ "✓" if example.right else "✗" }} {{ example.verdict }}</h5>
+<p class="title {{ 'good' if example.right else 'bad' }}">{{ "✓" if example.right else "✗" }} {{ example.verdict }}</p>
 <p class="looked"{% if example.chinese %} lang="zh"{% endif %}>{% for step, share, most, said in example.steps -%}
 <span{% if most %} class="most"{% endif %} style="--share: {{ share }}%" title="{{ said }}">{{ step }}</span>
 {{- example.gap }}{% endfor %}</p>

@@ -48,20 +48,31 @@ def count(records: Sequence[Mapping[str, Any]]) -> Counter[tuple[str, str]]:
     )
 
 
-def draw(records: Sequence[Mapping[str, Any]]) -> Markup | None:
-    """Show the ``MOST`` slots that are confused most often, in the order of their tokens; None where none is."""
-    counts = count(records)
-    confused: Counter[str] = Counter()
+def confused(counts: Mapping[tuple[str, str], int]) -> list[str]:
+    """Give the ``MOST`` slots (or classes) that are confused most often, the most frequent first."""
+    mistaken: Counter[str] = Counter()
     for (true, guess), tokens in counts.items():
         if true != guess:
-            confused.update({true: tokens, guess: tokens})
-    if not confused:
-        return None
+            mistaken.update({true: tokens, guess: tokens})
+    totals = _totals(counts)
+    chosen = sorted(mistaken, key=lambda slot: (-mistaken[slot], slot))[:MOST]
+    return sorted(chosen, key=lambda slot: (-totals[slot], slot))
+
+
+def _totals(counts: Mapping[tuple[str, str], int]) -> Counter[str]:
     totals: Counter[str] = Counter()
     for (true, _), tokens in counts.items():
         totals[true] += tokens
-    chosen = sorted(confused, key=lambda slot: (-confused[slot], slot))[:MOST]
-    kinds = sorted(chosen, key=lambda slot: (-totals[slot], slot))
+    return totals
+
+
+def draw(records: Sequence[Mapping[str, Any]]) -> Markup | None:
+    """Show the ``MOST`` slots that are confused most often, in the order of their tokens; None where none is."""
+    counts = count(records)
+    kinds = confused(counts)
+    if not kinds:
+        return None
+    totals = _totals(counts)
     rows = []
     for true in kinds:
         shown = [counts[true, guess] for guess in kinds]

@@ -49,12 +49,17 @@ def right(record: Record) -> bool:
 
 
 def choose(items: Sequence[Item]) -> list[Item]:
-    """Take the first example of 20 vectors and of 120, or of the shortest and longest where these are missing."""
-    by_length: dict[int, Item] = {}
+    """Take the first example of each range that the test names, or else of 20 vectors and of 120, or of the shortest
+    and longest where these are missing."""
+    found: dict[Any, Item] = {}
     for item in items:
-        by_length.setdefault(len(next(iter(item.values()))["target"]), item)
-    wanted = [length for length in LENGTHS if length in by_length] or sorted({min(by_length), max(by_length)})
-    return [by_length[length] for length in wanted]
+        record = next(iter(item.values()))
+        found.setdefault(record.get("range", record.get("length", len(record["target"]))), item)
+    if all(isinstance(group, str) for group in found):
+        wanted = sorted(found, reverse=True)
+    else:
+        wanted = list(LENGTHS) if set(LENGTHS) <= set(found) else sorted({min(found), max(found)})
+    return [found[group] for group in wanted]
 
 
 def show(item: Item) -> Markup:

@@ -16,15 +16,15 @@ EACH = 3  # best and worst examples of an experiment
 STYLE = """
 .extremes { margin: 0.4rem 0; }
 .extremes summary { cursor: pointer; padding: 0.2rem 0; }
-.extremes h6 { margin: 0.6rem 0 0; font-size: 0.875rem; font-weight: 600; }
+.extremes > .title { margin-top: 0.6rem; }
 """
 TEMPLATE = Environment(autoescape=True).from_string("""
 {% for name, parts in experiments %}<details class="extremes"{% if loop.first %} open{% endif %}>
 <summary>{{ name }}</summary>{% for kind, role, shown in parts %}
-<h6 class="{{ role }}">{{ kind }}</h6>
+<p class="title {{ role }}">{{ kind }}</p>
 <div class="examples">{% for identity, value, body in shown %}
 <article class="example" aria-label="{{ kind }} of {{ name }}: {{ identity }}">
-<h5>{{ value }}</h5>
+<p class="title">{{ value }}</p>
 <div class="scroll" tabindex="0" role="region" aria-label="{{ name }}, {{ identity }}">{{ body }}</div>
 </article>{% endfor %}</div>{% endfor %}
 </details>{% endfor %}

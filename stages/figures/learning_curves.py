@@ -99,10 +99,14 @@ def _lines(
     height: int,
     ticks: Sequence[float] | None = None,
 ) -> Any:
+    lines: dict[tuple[str, str], list[Point]] = {}
+    for point in points:
+        lines.setdefault((point.series, point.seed), []).append(point)
     data = [
         {
             "epoch": point.epoch,
             "value": point.value,
+            "said": _said(lines[point.series, point.seed]),
             "line": f"{point.series.replace('_', ' ')}, {point.seed.replace('_', ' ')}",
             "training": point.series == "training_loss",
         }
@@ -119,8 +123,17 @@ def _lines(
         detail="line:N",
         strokeDash=alt.condition("datum.training", alt.value([3, 3]), alt.value([1, 0])),
         opacity=alt.condition("datum.training", alt.value(0.6), alt.value(0.9)),
-        description="line:N",
+        description="said:N",
     ).properties(width=width, height=height, title=_title(heading))
+
+
+def _said(line: Sequence[Point]) -> str:
+    """Say of a line where it begins, turns and ends."""
+    order = sorted(line, key=lambda point: point.epoch)
+    least, most = (chosen(order, key=lambda point: point.value) for chosen in (min, max))
+    marks = {"first": order[0], "lowest": least, "highest": most, "last": order[-1]}
+    values = ", ".join(f"{name} {point.value:.4g} (epoch {point.epoch})" for name, point in marks.items())
+    return f"{order[0].series.replace('_', ' ')}, {order[0].seed.replace('_', ' ')}: {values}"
 
 
 def _title(lines: list[str]) -> alt.TitleParams:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 Metrics = Mapping[str, Mapping[str, float]]  # metric to {"mean", "std", "seed_1", ...}
 
-NAMES = {"f1": "F1", "bleu": "BLEU", "chrf": "chrF"}
+NAMES = {"bayes": "Bayes", "f1": "F1", "bleu": "BLEU", "chrf": "chrF"}
 POINTS = ("bleu", "chrf")  # 0 to 100, but no share of anything
 LOWER_IS_BETTER = {  # by words in a metric's name: "accuracy" is that of "token_accuracy" and "accuracy_one_fact" too
     "accuracy": False,
@@ -20,6 +20,7 @@ LOWER_IS_BETTER = {  # by words in a metric's name: "accuracy" is that of "token
     "doubled_right": False,
     "error": True,
     "exact_match": False,
+    "excess": True,
     "f1": False,
     "failed_kinds": True,
     "malformed_rate": True,
@@ -82,7 +83,7 @@ def columns(rows: Sequence[Metrics]) -> list[Column]:
 
 def column(metric: str, values: Sequence[Mapping[str, float]], among: Sequence[str] = ()) -> Column:
     """Describe ``metric``, whose figures are ``values``; ``among`` are the metrics that stand beside it."""
-    counted = metric.startswith(("bits_", "failed_")) or any(name in metric.split("_") for name in POINTS)
+    counted = {"bits", "failed"} & set(metric.split("_")) or any(name in metric.split("_") for name in POINTS)
     most = 3 if counted else 2
     unit = "ms" if metric.endswith(MILLISECONDS) else "" if counted else "%"
     return Column(
@@ -104,9 +105,23 @@ def label(metric: str, among: Sequence[str] = ()) -> str:
     return f"{_words(words)} at {last}" if words and last.isdigit() else _words([*words, last])
 
 
-def markdown(titles: Mapping[str, str], rows: Mapping[str, Metrics], parameters: Mapping[str, tuple[int, int]]) -> str:
-    """Write the table as Markdown, all by the experiment's key; ``parameters`` are those of all and of the model."""
-    heads = columns(list(rows.values()))
+def chosen(rows: Sequence[Metrics], most: int) -> list[Column]:
+    """Choose ``most`` columns: the first metric of each row, then those that most rows have, in the table's order."""
+    every = columns(rows)
+    first = {next(iter(row)) for row in rows}
+    rank = {c.metric: (c.metric not in first, -sum(c.metric in row for row in rows), p) for p, c in enumerate(every)}
+    kept = set(sorted(rank, key=lambda metric: rank[metric])[:most])
+    return [column for column in every if column.metric in kept]
+
+
+def markdown(
+    titles: Mapping[str, str], rows: Mapping[str, Metrics], parameters: Mapping[str, tuple[int, int]], most: int
+) -> str:
+    """Write the table as Markdown with at most ``most`` metrics, all by the experiment's key.
+
+    ``parameters`` are those of all and of the model.
+    """
+    heads = chosen(list(rows.values()), most)
     arrows = [f"{head.heading} {'↓' if head.lower_is_better else '↑'}" for head in heads]
     lines = [["Experiment", "Model", *arrows, "Parameters", "of the model"]]
     lines.append(["---", "---", *["---:"] * (len(heads) + 2)])

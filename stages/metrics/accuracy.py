@@ -67,6 +67,19 @@ def _values(records: list[dict[str, Any]], by: str, only: list[str] | None) -> l
     return [value for value in known if only is None or value in only]
 
 
+def tallies(records: list[dict[str, Any]], settings: Settings) -> dict[str, tuple[list[float], list[float]]]:
+    """Give by example what each adds above and below the fraction line of "accuracy" and of "accuracy_<value>"."""
+    scores = score(records, settings)
+    groups = [str(record[settings.by]) for record in records] if settings.by else [""] * len(records)
+    counted = [float(not settings.by or f"accuracy_{group}" in scores) for group in groups]
+    right = [100.0 * (record["prediction"] == record[settings.target]) for record in records]
+    found = {"accuracy": ([a * b for a, b in zip(right, counted, strict=True)], counted)}
+    for value in sorted({group for group, use in zip(groups, counted, strict=True) if use and settings.by}):
+        mine = [float(group == value) for group in groups]
+        found[f"accuracy_{value}"] = [a * b for a, b in zip(right, mine, strict=True)], mine
+    return found
+
+
 def _accuracy(records: list[dict[str, Any]], target: str) -> float:
     right = sum(bool(record["prediction"] == record[target]) for record in records)
     return 100 * right / len(records)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, Literal
 
+import numpy as np
 import pydantic
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
@@ -50,6 +52,35 @@ def score(records: Records, settings: Settings) -> dict[str, float]:
         if members:
             scores[f"bleu_similarity_{name}"] = _bleu(members, settings)
     return scores
+
+
+def tallies(records: Records, settings: Settings) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """Give "bleu", and "bleu_greedy" where records hold greedy search, from how often each example counts.
+
+    That is a function from (draws, examples) to (draws,): the counts of n-grams, of which BLEU is made, add up over
+    examples; BLEU does not.
+    """
+    found = {"bleu": _by_example(records, "prediction", settings)}
+    if all("greedy" in record for record in records):
+        found["bleu_greedy"] = _by_example(records, "greedy", settings)
+    return found
+
+
+def _by_example(records: Records, field: str, settings: Settings) -> Callable[[np.ndarray], np.ndarray]:
+    """Equations of Papineni et al. 2002, section 2.3: brevity penalty, geometric mean of the precisions of 1 to 4."""
+    metric = BLEU(tokenize=settings.tokenize)
+    scores = [metric.corpus_score([record[field]], [[record["target"]]]) for record in records]
+    lengths = np.array([[score.sys_len, score.ref_len] for score in scores], dtype=np.float64)
+    counts = np.array([[score.counts, score.totals] for score in scores], dtype=np.float64)  # (examples, 2, n)
+
+    def bleu(weights: np.ndarray) -> np.ndarray:
+        written, wanted = (weights @ lengths).T
+        right, every = (weights @ counts[:, part] for part in (0, 1))  # (draws, n)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            precision = np.log(right / every).mean(axis=1)
+            return np.asarray(100 * np.exp(np.minimum(0, 1 - wanted / written) + precision))
+
+    return bleu
 
 
 def signatures(settings: Settings) -> dict[str, str]:

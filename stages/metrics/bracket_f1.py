@@ -84,6 +84,23 @@ def score(records: list[dict[str, Any]], settings: Settings) -> dict[str, float]
     }
 
 
+def tallies(records: list[dict[str, Any]], settings: Settings) -> dict[str, tuple[list[float], list[float]]]:
+    """Give by example what each adds above and below the fraction line of "bracket_f1" and of "malformed_rate"."""
+    found: dict[str, tuple[list[float], list[float]]] = {"bracket_f1": ([], []), "malformed_rate": ([], [])}
+    for record in records:
+        length = _check(record)
+        target = _spans(read_brackets(record["target"], length)[0], length)
+        read, sound = read_brackets(record["prediction"], length)
+        guess = _spans(read if sound else [], length)
+        for name, above, below in (
+            ("bracket_f1", 200.0 * (target & guess).total(), float(target.total() + guess.total())),
+            ("malformed_rate", 100.0 * (not sound), 1.0),
+        ):
+            found[name][0].append(above)
+            found[name][1].append(below)
+    return found
+
+
 @dataclass
 class Overlap:
     """Counts of brackets: of the targets, of the predictions, and of those in both."""

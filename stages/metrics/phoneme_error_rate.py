@@ -41,6 +41,15 @@ def score(records: list[dict[str, Any]], settings: Settings) -> dict[str, float]
     return {"phoneme_error_rate": 100 * errors / phones, "word_error_rate": 100 * wrong / len(records)}
 
 
+def tallies(records: list[dict[str, Any]], settings: Settings) -> dict[str, tuple[list[float], list[float]]]:
+    """Give by example what each adds above and below the fraction line of either rate."""
+    found = [nearest(record["prediction"], record[settings.field]) for record in records]
+    return {
+        "phoneme_error_rate": ([100.0 * distance for distance, _ in found], [float(length) for _, length in found]),
+        "word_error_rate": ([100.0 * (distance > 0) for distance, _ in found], [1.0] * len(found)),
+    }
+
+
 def nearest(prediction: list[str], targets: list[list[str]]) -> tuple[int, int]:
     """Give the edit distance to the nearest of ``targets``, and that one's length in phones."""
     distances = [Levenshtein.distance(target, prediction) for target in targets]

@@ -12,6 +12,7 @@ from stages.core.errors import InputError
 from stages.core.params import settings
 
 Records = list[dict[str, Any]]
+PROBES = {"order_accuracy": "outcome", "order_accuracy_without_vector": "without_vector"}  # metric to field of "order"
 
 
 @settings
@@ -65,6 +66,34 @@ def score(records: Records, settings: Settings) -> dict[str, float]:
     return scores
 
 
+def tallies(records: Records, settings: Settings) -> dict[str, tuple[list[float], list[float]]]:
+    """Give by example what each adds above and below the fraction line of the figures that are not by length."""
+    counted = [settings.fewest <= len(record["target"]) <= settings.most for record in records]
+    longest = [
+        max(len(record["target"]), len(record["prediction"])) * use
+        for record, use in zip(records, counted, strict=True)
+    ]
+    found = {
+        "exact_match": (
+            [100.0 * use * (r["prediction"] == r["target"]) for r, use in zip(records, counted, strict=True)],
+            [float(use) for use in counted],
+        ),
+        "token_accuracy": (
+            [
+                100.0 * (most - use * Levenshtein.distance(record["target"], record["prediction"]))
+                for record, most, use in zip(records, longest, counted, strict=True)
+            ],
+            [float(most) for most in longest],
+        ),
+    }
+    orders = [(record["order"] or {}) if use else {} for record, use in zip(records, counted, strict=True)]
+    for name, field in PROBES.items():
+        if any(field in order for order in orders):
+            outcomes = [100.0 * order.get(field, 0.0) for order in orders]
+            found[name] = outcomes, [float(field in order) for order in orders]
+    return found
+
+
 def _between(records: Records, fewest: int, most: int) -> Records:
     return [record for record in records if fewest <= len(record["target"]) <= most]
 
@@ -81,7 +110,7 @@ def _tokens(records: Records) -> float:
 def _order(records: Records) -> dict[str, float]:
     probed = [record["order"] for record in records if record["order"] is not None]
     scores = {}
-    for name, field in (("order_accuracy", "outcome"), ("order_accuracy_without_vector", "without_vector")):
+    for name, field in PROBES.items():
         outcomes = [order[field] for order in probed if field in order]
         if outcomes:
             scores[name] = 100 * sum(outcomes) / len(outcomes)

@@ -11,6 +11,7 @@ Pairs equally near count as one step of the ranking, as scikit-learn has it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import faiss
@@ -60,6 +61,37 @@ def _measure(records: list[dict[str, Any]], chosen: list[int], what: str) -> dic
         "mean_average_precision": mean_average_precision(nearness, same),
         "precision_at_10": 100 * float(hits.mean()),
     }
+
+
+def tallies(records: list[dict[str, Any]], settings: Settings) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """Give "average_precision" and "unseen_average_precision" from how often each recording counts.
+
+    That is a function from (draws, recordings) to (draws,). A recording drawn twice is no pair with itself.
+    """
+    unseen = [place for place, record in enumerate(records) if record["unseen"]]
+    return {
+        "average_precision": _by_recording(records, list(range(len(records)))),
+        "unseen_average_precision": _by_recording(records, unseen),
+    }
+
+
+def _by_recording(records: list[dict[str, Any]], chosen: list[int]) -> Callable[[np.ndarray], np.ndarray]:
+    words = np.array([records[place]["word"] for place in chosen])
+    first, second = np.triu_indices(len(words), 1)
+    nearness = compare(records, chosen)[0][first, second]
+    order = np.argsort(-nearness, kind="stable")
+    first, second, ranked = first[order], second[order], nearness[order]
+    same = words[first] == words[second]
+    ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
+
+    def precision(weights: np.ndarray) -> float:
+        """As ``average_precision``, each pair counted as often as the product of its recordings' counts."""
+        pairs = weights[first] * weights[second]
+        found, so_far = np.cumsum(pairs * same)[ends], np.cumsum(pairs)[ends]
+        added = np.diff(found, prepend=0)
+        return 100 * float((added * found / np.maximum(so_far, 1)).sum() / found[-1]) if found[-1] else float("nan")
+
+    return lambda weights: np.array([precision(drawn[chosen]) for drawn in weights])
 
 
 def compare(records: list[dict[str, Any]], chosen: list[int]) -> tuple[np.ndarray, np.ndarray]:

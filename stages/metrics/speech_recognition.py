@@ -53,6 +53,21 @@ def score(records: list[Record], settings: Settings) -> dict[str, float]:
     return scores
 
 
+def tallies(records: list[Record], settings: Settings) -> dict[str, tuple[list[float], list[float]]]:
+    """Give by example what each adds above and below the fraction line of the rates, those of calibration excepted."""
+    edits = [Levenshtein.distance(record["symbols"], record["prediction"]) for record in records]
+    found = {
+        "token_error_rate": ([100.0 * edit for edit in edits], [float(len(record["symbols"])) for record in records]),
+        "exact_match": ([100.0 * (edit == 0) for edit in edits], [1.0] * len(edits)),
+    }
+    doubled = [doubled_right(record["symbols"], record["prediction"]) for record in records]
+    near = [[error <= NEAR for error in boundary_errors(record)] for record in records]
+    for name, rights in (("doubled_right", doubled), ("boundaries_within_50_ms", near)):
+        if any(rights):
+            found[name] = [100.0 * sum(right) for right in rights], [float(len(right)) for right in rights]
+    return found
+
+
 def matches(target: list[str], prediction: list[str]) -> list[tuple[int, int]]:
     """Give the places (in target, in prediction) of symbols that are right, in an alignment of the fewest edits."""
     found: list[tuple[int, int]] = []

@@ -32,8 +32,8 @@ class Settings:
     """``linear_start``: epochs at the start of training in which the attention has no softmax.
 
     ``kinds``: the kinds of question that it is trained on and validated with (none: all that the data have, jointly).
-    ``best``: the validation score that decides which epoch is the best; as the network grows too sure of answers it
-    cannot know, the loss may rise where the accuracy does too.
+    ``best``: the validation score that decides which epoch is the best; as the network grows too sure of answers that
+    it cannot know, the loss may rise where the accuracy does too.
     """
 
     linear_start: int = pydantic.Field(ge=0)

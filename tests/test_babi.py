@@ -108,6 +108,16 @@ def test_questions_below_a_lost_sentence_are_left_out(tmp_path: Path, row: str, 
     assert [example["answer"] for example in prepared.splits["train"]] == ["pier", "rope,axe"]
 
 
+def test_a_gap_in_the_numbers_before_a_question_is_a_lost_sentence(tmp_path: Path) -> None:
+    bad = "1 Ann ran to the pier.\n3 Where is Ann?\tpier\t1\n4 Where is Ann?\tpier\t1\n"
+    prepared = babi.prepare(write(tmp_path, train=bad + OTHER), babi.Settings(tasks=[1]))
+    assert [(item.reason, item.line) for item in prepared.rejected] == [
+        ("a number out of turn", 2),
+        ("a question below a row that cannot be read", 3),
+    ]
+    assert [example["answer"] for example in prepared.splits["train"]] == ["rope,axe"]
+
+
 def test_rejected_rows_are_counted_and_named_in_the_summary(tmp_path: Path) -> None:
     prepared = babi.prepare(write(tmp_path / "raw", train=STORY + "Ann.\n7 Who?\tAnn\t1\n"), babi.Settings(tasks=[1]))
     write_prepared(prepared, tmp_path)

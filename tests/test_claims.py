@@ -278,7 +278,7 @@ def test_bits_beside_the_bayes_cost_add_up_too() -> None:
     made = [
         {"length": n, "target": ["1"], "bits": 3.0 * n + m, "bayes_bits": 2.5 * n, "wrong_bits": 0} for n, m in BITS
     ]
-    module, settings = roles.load_part("metric", {"name": "bits", "length": 2}, "metric")
+    module, settings = roles.load_part("metric", {"name": "bits", "length": 2, "bayes": True}, "metric")
     scores, tallies = module.score(made, settings), module.tallies(made, settings)
     resampling = Resampling([str(place) for place in range(len(made))], draws=10)
     for metric in ("bits_per_sequence", "excess_over_bayes", "excess_over_bayes_5"):

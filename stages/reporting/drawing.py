@@ -11,7 +11,7 @@ import vl_convert
 from markupsafe import Markup
 
 SVG = "http://www.w3.org/2000/svg"
-DIGITS = re.compile(r"\d+\.\d{3,}")  # of a pixel: more than anyone sees
+DIGITS = re.compile(r"\d+\.\d{2,}")  # of a pixel: more than anyone sees
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"  # the first comes with vl-convert: the same widths everywhere
 
 # What the page's CSS and every figure name by var(--...): on a light ground, and on a dark one.
@@ -60,10 +60,25 @@ def _draw(chart: Any, alternative: str) -> ElementTree.Element:
         for name in ("role", "aria-hidden", "pointer-events"):
             element.attrib.pop(name, None)
         for name in {"d", "transform"} & set(element.attrib):
-            element.set(name, DIGITS.sub(lambda number: f"{float(number[0]):.2f}", element.attrib[name]))
+            element.set(name, DIGITS.sub(lambda number: f"{float(number[0]):.1f}", element.attrib[name]))
+    _shorten(drawn)
     drawn.set("role", "img")
     drawn.set("aria-label", alternative)
     return drawn
+
+
+def _shorten(drawn: ElementTree.Element) -> None:
+    """Leave out, in place, what changes nothing that is seen: a fifth of a page of many figures."""
+    for element in drawn.iter():
+        for child in list(element):
+            if child.get("class") in ("background", "foreground") and not {"fill", "stroke"} & set(child.attrib):
+                element.remove(child)
+        for name, value in (("opacity", "1"), ("stroke-width", "1"), ("font-family", FONT)):
+            if element.get(name) == value:
+                del element.attrib[name]
+        if element is not drawn:
+            element.attrib.pop("class", None)
+    drawn.set("font-family", FONT)
 
 
 def _styled(chart: Any) -> Any:

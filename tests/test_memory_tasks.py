@@ -4,6 +4,7 @@ import io
 import itertools
 import math
 import re
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -23,6 +24,8 @@ from stages.models import lstm, neural_turing_machine
 from stages.tasks import binary_sequence_prediction
 from stages.tasks.binary_sequence_prediction import BinarySequencePrediction
 
+PARAMS = Path(__file__).resolve().parent.parent / "params.yaml"
+
 DATA: dict[ModuleType, dict[str, Any]] = {
     repeat_copy: {"train": 400, "validation": 20, "test": 6, "test_repeats": [20], "test_lengths": [15]},
     recall: {"train": 300, "validation": 5, "validation_items": [6], "test": 4, "test_items": [6, 15]},
@@ -41,7 +44,7 @@ def generated(module: ModuleType, **changes: Any) -> Prepared:
 def make_task(name: str, model: str = "neural_turing_machine", **changes: Any) -> BinarySequencePrediction:
     """Make the task of params.yaml with a small model."""
     torch.manual_seed(0)
-    values = {key: value for key, value in load().experiments[f"{name}_ntm"].task.items() if key != "name"}
+    values = {key: value for key, value in load(PARAMS).experiments[f"{name}_ntm"].task.items() if key != "name"}
     settings = read_settings(binary_sequence_prediction.Settings, values | changes, "task")
     small = neural_turing_machine.Settings(controller="lstm", hidden=20, locations=12, width=6)
     if model == "lstm":

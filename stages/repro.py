@@ -1,8 +1,8 @@
 """Bring DVC's graph up to date on several cores: ``python -m stages.repro [TARGET ...] [--jobs N]``.
 
 DVC decides what is stale and does each stage's bookkeeping; this file only decides what runs when. It asks DVC once, in
-this process, for the graph and for what changed, then runs ``dvc repro --single-item STAGE`` for the changed stages and
-what lies downstream of them, upstream first. DVC holds its lock only around its own bookkeeping, so such commands may
+this process, for the graph and for what changed, then has DVC run (stages/run_stage.py) the changed stages and what
+lies downstream of them, upstream first. DVC holds its lock only around its own bookkeeping, so such commands may
 run at once for different stages. ``dvc repro`` alone does the same work one stage after the other.
 
 Each stage's output goes to ``.dvc/tmp/seqlab/logs/STAGE.log``. Exit status: 0 when all is up to date, 1 when a stage

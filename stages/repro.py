@@ -18,6 +18,7 @@ import itertools
 import json
 import os
 import re
+import select
 import signal
 import statistics
 import subprocess
@@ -263,7 +264,8 @@ class Running:
     """A stage that DVC is working on."""
 
     name: str
-    process: subprocess.Popen[bytes]
+    session: int
+    """The number of the process that leads all of the stage's processes."""
     log: Path
     since: float
 
@@ -278,21 +280,52 @@ def log_path(name: str) -> Path:
     return FOLDER / "logs" / f"{name.replace(os.sep, '_')}.log"
 
 
-def start(name: str) -> Running:
-    """Start DVC on the stage (stages/run_stage.py), in a session of its own, so that all it starts can be ended."""
-    log = log_path(name)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "stages.run_stage", name]
-    with log.open("wb") as stream:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            env=_environment(),
-            start_new_session=True,
+class Server:
+    """The process that starts the stages (stages/run_stage.py); it ends with the ``with`` block that it is used in."""
+
+    def __init__(self, torch: bool) -> None:
+        """Start it; ``torch``: load torch beforehand, for stages that need it."""
+        command = [sys.executable, "-m", "stages.run_stage", str(int(torch))]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(
+            command, bufsize=0, stdin=pipe, stdout=pipe, env=_environment(), start_new_session=True
         )
-    return Running(name, process, log, time.monotonic())
+        assert self._process.stdin and self._process.stdout
+        self._orders, self._answers = self._process.stdin, self._process.stdout
+        self._ended: dict[int, int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def start(self, name: str) -> Running:
+        """Start DVC on the stage, in a session of its own, so that all it starts can be ended."""
+        log = log_path(name)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self._orders.write(f"{name}\t{log}\n".encode())
+        while len(answer := self._read()) > 1:
+            self._note(answer)
+        return Running(name, answer[0], log, time.monotonic())
+
+    def status(self, stage: Running) -> int | None:
+        """Give the exit status of a stage (below 0: the signal that ended it), or None where it runs."""
+        while select.select([self._answers], [], [], 0)[0]:
+            self._note(self._read())
+        return self._ended.get(stage.session)
+
+    def _read(self) -> list[int]:
+        if line := self._answers.readline():
+            return [int(number) for number in line.split()]
+        raise ChildProcessError("the process that starts the stages (stages/run_stage.py) was ended from outside")
+
+    def _note(self, answer: list[int]) -> None:
+        session, status = answer
+        self._ended[session] = status
 
 
 def _environment() -> dict[str, str]:
@@ -308,9 +341,9 @@ def _environment() -> dict[str, str]:
     }
 
 
-def outcome_of(stage: Running) -> Outcome:
+def outcome_of(stage: Running, status: int) -> Outcome:
     """Read from exit status and log what DVC did with a stage that has ended."""
-    if stage.process.returncode:
+    if status:
         return Outcome.FAILED
     lines = log_lines(stage.log)
     if f"Stage '{stage.name}' didn't change, skipping" in lines:
@@ -507,8 +540,8 @@ def clock(seconds: float) -> str:
     return str(timedelta(seconds=int(seconds)))
 
 
-def run_stages(schedule: Schedule, jobs: int, view: View, signals: Signals) -> None:
-    """Run all of ``schedule``, at most ``jobs`` stages at once; raises Stopped when a signal asks for it.
+def run_stages(schedule: Schedule, jobs: int, server: Server, view: View, signals: Signals) -> None:
+    """Have ``server`` run all of ``schedule``, at most ``jobs`` stages at once; raises Stopped when a signal asks so.
 
     However it ends, no stage is left running.
     """
@@ -516,7 +549,7 @@ def run_stages(schedule: Schedule, jobs: int, view: View, signals: Signals) -> N
     try:
         while True:
             while len(running) < jobs and (name := schedule.pop()):
-                running.append(start(name))
+                running.append(server.start(name))
                 view.started(name)
             if not running:
                 return
@@ -525,18 +558,19 @@ def run_stages(schedule: Schedule, jobs: int, view: View, signals: Signals) -> N
             if signals.received:
                 view.stopping()
                 raise Stopped(signals.received[0])
-            for stage in [stage for stage in running if stage.process.poll() is not None]:
-                running.remove(stage)
-                _finish(stage, schedule, view)
+            for stage in list(running):
+                if (status := server.status(stage)) is not None:
+                    running.remove(stage)
+                    _finish(stage, status, schedule, view)
     finally:
-        end_sessions({stage.process.pid for stage in running}, GRACE, lambda: len(signals.received) > 1)
+        end_sessions({stage.session for stage in running}, GRACE, lambda: len(signals.received) > 1)
 
 
-def _finish(stage: Running, schedule: Schedule, view: View) -> None:
-    outcome = outcome_of(stage)
+def _finish(stage: Running, status: int, schedule: Schedule, view: View) -> None:
+    outcome = outcome_of(stage, status)
     if outcome is Outcome.FAILED:
         # A DVC that was killed, by a lack of memory for one, may leave its stage running.
-        end_sessions({stage.process.pid}, grace=0)
+        end_sessions({stage.session}, grace=0)
     schedule.finish(stage.name, outcome)
     view.ended(stage, outcome)
 
@@ -573,16 +607,23 @@ def reproduce(targets: Collection[str], jobs: int) -> None:
         upstream = choose_stages(graph.upstream, targets)
         urgency = longest_paths(upstream, expected_seconds(upstream, TIMINGS))
         schedule = Schedule(upstream, graph.changed, urgency)
-        if graph.changed & set(upstream) and values.experiments:
-            check_settings()
-        try:
-            with Signals() as signals, View(schedule, since, Console()) as view:
-                run_stages(schedule, jobs, view, signals)
-        except Stopped as stopped:
-            _exit_stopped(stopped.args[0], f" with {len(schedule.outcomes)} of {schedule.total} stages done")
+        if graph.changed & set(upstream):
+            work(schedule, jobs, bool(values.experiments), since)
         print("\n".join(report(schedule, time.monotonic() - since)), flush=True)
         if Outcome.FAILED in schedule.outcomes.values():
             sys.exit(1)
+
+
+def work(schedule: Schedule, jobs: int, experiments: bool, since: float) -> None:
+    """Check the settings of the ``experiments``, if there are any, and run the stages; exits where a signal asks so."""
+    try:
+        with Server(torch=experiments) as server:
+            if experiments:
+                check_settings()
+            with Signals() as signals, View(schedule, since, Console()) as view:
+                run_stages(schedule, jobs, server, view, signals)
+    except Stopped as stopped:
+        _exit_stopped(stopped.args[0], f" with {len(schedule.outcomes)} of {schedule.total} stages done")
 
 
 def _exit_stopped(number: int, state: str = "") -> NoReturn:

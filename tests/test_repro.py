@@ -440,8 +440,8 @@ def test_a_terminal_shows_running_stages_with_their_last_line(tmp_path: Path) ->
     log.write_text("first\nepoch 3 [bold]/9[/bold]\n")
     schedule = Schedule(DIAMOND, set(DIAMOND), dict.fromkeys(DIAMOND, 1.0))
     console = Console(file=io.StringIO(), force_terminal=True, width=100, color_system=None)
-    with subprocess.Popen(["true"]) as process, repro.View(schedule, time.monotonic() - 72, console) as view:
-        stage = repro.Running("first", process, log, time.monotonic() - 41)
+    with repro.View(schedule, time.monotonic() - 72, console) as view:
+        stage = repro.Running("first", 0, log, time.monotonic() - 41)
         view.draw([stage])
         shown = str(console.file.getvalue())  # type: ignore[attr-defined]
         view.ended(stage, Outcome.RAN)

@@ -1,13 +1,17 @@
-"""The quick pen for dvc.lock writes what DVC writes."""
+"""The quick pen for dvc.lock writes what DVC writes, and a forked command does what the command does."""
 
+import os
+import signal
+import sys
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from dvc.utils.serialize import dumps_yaml
 from ruamel.yaml import YAML, YAMLError
 
-from stages.run_stage import edit_lock, write_lock
+from stages.run_stage import edit_lock, fork, run_command, write_lock
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = (
@@ -41,3 +45,47 @@ def test_a_failed_edit_leaves_the_lock_as_it_was(tmp_path: Path) -> None:
     with pytest.raises(YAMLError), edit_lock(str(lock)) as content:
         content["stages"] = object()
     assert lock.read_bytes() == before == b"schema: '2.0'\n"
+
+
+def stop(number: int) -> Callable[[], None]:
+    return lambda: os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize(
+    ("work", "status"),
+    [
+        (lambda: None, 0),
+        (lambda: sys.exit(), 0),
+        (lambda: sys.exit(3), 3),
+        (lambda: sys.exit("why"), 1),
+        (lambda: 1 / 0, 1),
+        (stop(signal.SIGKILL), -signal.SIGKILL),
+    ],
+)
+def test_a_fork_ends_as_a_program_does(work: Callable[[], object], status: int) -> None:
+    assert os.waitstatus_to_exitcode(os.waitpid(fork(work), 0)[1]) == status
+
+
+def test_a_forked_command_sees_its_arguments_environment_and_the_code_as_it_is_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    room = tmp_path / "stages"
+    room.mkdir()
+    (room / "__init__.py").touch()
+    (room / "hello.py").write_text(
+        "import os, sys\n"
+        "from stages.part import word\n"
+        "print(__name__, word, sys.argv[1:], os.getcwd(), os.environ['WHO'])\n"
+    )
+    for word in ("one", "two, longer"):
+        (room / "part.py").write_text(f"word = {word!r}\n")
+        command = "python -m stages.hello an 'argument with spaces' # --settings it's"
+        assert run_command(command, str(tmp_path), {"WHO": "me"}) == 0
+        assert capfd.readouterr().out == f"__main__ {word} ['an', 'argument with spaces'] {tmp_path} me\n"
+    assert "WHO" not in os.environ
+
+
+def test_a_forked_command_that_fails_says_so(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run_command("python -m stages.download nowhere # settings", str(ROOT), {}) == 2
+    assert capfd.readouterr().err.startswith("error: nowhere is no dataset")

@@ -18,7 +18,6 @@ a stage that waits for itself.
 from __future__ import annotations
 
 import enum
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,18 +46,18 @@ class Verdict(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Scored:
-    """A metric of an experiment by example, in the order of its predictions: their ids and keys; a tally a seed."""
+    """An experiment by example, in the order of its predictions: their ids and keys, and each metric."""
 
     ids: list[str]
     keys: list[str]
-    side: Side
+    sides: dict[str, Side]
 
 
 def judge(stated: Mapping[str, Claim], values: Params) -> dict[str, dict[str, Any]]:
     """Give each claim its entry of data/metrics/claims.json; raises InputError where its evidence is missing."""
-    estimates = {
-        name: compare(name, claim.comparison, values.experiments) for name, claim in stated.items() if claim.comparison
-    }
+    compared = dict.fromkeys(key for claim in stated.values() for key in claim.experiments)
+    scored = {key: score(key, values.experiments[key]) for key in compared}
+    estimates = {name: compare(name, claim.comparison, scored) for name, claim in stated.items() if claim.comparison}
     adjusted = statistics.holm({name: made.p for name, made in estimates.items()})
     found: dict[str, dict[str, Any]] = {}
     for name, claim in stated.items():
@@ -69,24 +68,27 @@ def judge(stated: Mapping[str, Claim], values: Params) -> dict[str, dict[str, An
     return found
 
 
-def compare(name: str, stated: Comparison, experiments: Mapping[str, Experiment]) -> Estimate:
+def compare(name: str, stated: Comparison, scored: Mapping[str, Scored]) -> Estimate:
     """Estimate the effect that the claim ``name`` is about; raises InputError where figures cannot be compared."""
-    ours = score(name, stated.experiment, stated.metric, experiments[stated.experiment])
-    theirs: Scored | None = None
+    ids, keys = scored[stated.experiment].ids, scored[stated.experiment].keys
+    ours = side(name, stated.experiment, stated.metric, scored)
+    theirs: Side | float
     if isinstance(stated.than, str):
-        theirs = score(name, stated.than, stated.than_metric or stated.metric, experiments[stated.than])
-        if theirs.ids != ours.ids:
+        theirs = side(name, stated.than, stated.than_metric or stated.metric, scored)
+        if scored[stated.than].ids != ids:
             raise InputError(
                 f"{CLAIMS}: {name} compares {stated.experiment} with {stated.than}, which should be tested on the same "
                 "examples, and are not"
             )
-    sides = [ours.side] + ([theirs.side] if theirs else [])
+    else:
+        theirs = stated.than
+    sides = [ours] if isinstance(theirs, float) else [ours, theirs]
     sign = 1 if stated.direction == "higher" else -1
     try:
         return statistics.compare(
-            ours.side,
-            theirs.side if theirs else float(stated.than),
-            Resampling(ours.keys, counting(sides, len(ours.ids))),
+            ours,
+            theirs,
+            Resampling(keys, counting(sides, len(ids))),
             sign * stated.margin,
             same_models=stated.than == stated.experiment,
         )
@@ -102,23 +104,25 @@ def counting(sides: Sequence[Side], examples: int) -> np.ndarray:
     return found
 
 
-def score(name: str, key: str, metric: str, experiment: Experiment) -> Scored:
-    """Take ``metric`` of the experiment ``key`` apart by example; raises InputError, which names the claim ``name``."""
-    seeds = [read_predictions(key, seed) for seed in experiment.seeds]
-    module, settings = roles.load_part("metric", experiment.metric, f"experiments.{key}.metric")
-    tallies = [module.tallies(list(records), settings) for records in seeds]
-    if metric not in tallies[0]:
-        near = params.meant(metric, tallies[0])
+def side(name: str, key: str, metric: str, scored: Mapping[str, Scored]) -> Side:
+    """Give ``metric`` of the experiment ``key``; raises InputError, which names the claim ``name``, if it has none."""
+    sides = scored[key].sides
+    if metric not in sides:
+        near = params.meant(metric, sides)
         raise InputError(f"{CLAIMS}: {name} names {metric}, which {key} has not by example{near}")
-    ids, keys = ([str(record[field]) for record in seeds[0]] for field in ("id", "key"))
+    return sides[metric]
+
+
+def score(key: str, experiment: Experiment) -> Scored:
+    """Take the metrics of the experiment ``key`` apart by example; raises InputError where predictions are missing."""
+    seeds = [files.read_jsonl(PREDICTIONS / key / f"seed_{seed}.jsonl") for seed in experiment.seeds]
+    module, settings = roles.load_part("metric", experiment.metric, f"experiments.{key}.metric")
     is_fixed = len(seeds) > 1 and all(records == seeds[0] for records in seeds)
-    return Scored(ids, keys, Side([tally[metric] for tally in tallies], is_fixed))
-
-
-@functools.cache
-def read_predictions(key: str, seed: int) -> tuple[dict[str, Any], ...]:
-    """Read a seed's predictions."""
-    return tuple(files.read_jsonl(PREDICTIONS / key / f"seed_{seed}.jsonl"))
+    # What is the same for every seed is taken apart once.
+    tallies = [module.tallies(records, settings) for records in (seeds[:1] if is_fixed else seeds)]
+    tallies *= len(seeds) if is_fixed else 1
+    ids, keys = ([str(record[field]) for record in seeds[0]] for field in ("id", "key"))
+    return Scored(ids, keys, {name: Side([tally[name] for tally in tallies], is_fixed) for name in tallies[0]})
 
 
 def entry(stated: Comparison, made: Estimate, adjusted: float) -> dict[str, Any]:

@@ -73,14 +73,11 @@ def evaluate(name: str, experiment: Experiment) -> None:
     examples, arrays = dataset.read_split(data, "test"), dataset.read_arrays(data)
     scores: dict[str, dict[str, float]] = {}
     curves: dict[str, str] = {}
-    parameters = of_model = 0
     with files.whole_folder(PREDICTIONS / name) as out:
         for seed in experiment.seeds:
             folder = CHECKPOINTS / name / f"seed_{seed}"
             task = artifact.load(folder)
             task.attach(arrays)
-            parameters = artifact.count_parameters(task)
-            of_model = artifact.count_parameters(task.get_submodule("model"))
             records = predict(task, examples, decoder, decoder_settings)
             scores[f"seed_{seed}"] = metric.score(records, metric_settings)
             files.write_jsonl(out / f"seed_{seed}.jsonl", records)
@@ -93,7 +90,9 @@ def evaluate(name: str, experiment: Experiment) -> None:
             figures = "  ".join(f"{metric} {value:.2f}" for metric, value in scores[f"seed_{seed}"].items())
             print(f"{name}  seed {seed}  {figures}", flush=True)
     files.write_text(CURVES / f"{name}.csv", join_curves(curves))
-    counts = {"parameters": parameters, "model_parameters": of_model}
+    # Of the last seed: to count what a CRF fitted takes a second.
+    parts = {"parameters": task, "model_parameters": task.get_submodule("model")}
+    counts = {name: artifact.count_parameters(part) for name, part in parts.items()}
     files.write_json(METRICS / f"{name}.json", {**summarise(scores), **counts})
 
 

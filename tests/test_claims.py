@@ -290,10 +290,11 @@ def test_an_example_drawn_twice_counts_twice(name: str) -> None:
     values, made = records()[name]
     module, settings = roles.load_part("metric", {"name": name, **values}, "metric")
     resampling = Resampling([str(place) for place in range(len(made))], draws=40)
-    drawn = np.random.default_rng(statistics.SEED).multinomial(len(made), [1 / len(made)] * len(made), size=40)
+    drawn = np.stack([resampling.figures(lambda counts, at=at: counts[:, at])[1] for at in range(len(made))], axis=1)
+    assert (drawn.sum(axis=1) == len(made)).all() and drawn.max() > 1
     for metric, tally in module.tallies(made, settings).items():
         figures = resampling.figures(tally)[1]
-        for counts, figure in zip(drawn, figures, strict=True):
+        for counts, figure in zip(drawn.astype(int), figures, strict=True):
             chosen = [record for record, count in zip(made, counts, strict=True) for _ in range(count)]
             if np.isfinite(figure) and (name != "bleu" or figure > 0):  # sacrebleu smooths a BLEU of 0
                 assert figure == pytest.approx(module.score(chosen, settings)[metric])
@@ -375,7 +376,6 @@ Judge = Callable[..., dict[str, dict[str, Any]]]
 def judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Judge:
     """Judge one claim in a project whose experiments a and b are right in 80 % and 50 % of 200 examples."""
     monkeypatch.chdir(tmp_path)
-    stage.read_predictions.cache_clear()
     generator = np.random.default_rng(8)
     experiments = {}
     for key, share in (("a", 0.8), ("b", 0.5), ("other", 0.5)):

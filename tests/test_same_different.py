@@ -55,6 +55,27 @@ def test_average_precision_over_all_pairs_is_that_of_scikit_learn() -> None:
     assert score(items, Settings())["average_precision"] == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.parametrize("digits", [0, 1, 9])  # rounded nearness has many ties
+def test_weights_stand_for_recordings_that_are_there_several_times(digits: int) -> None:
+    draw = np.random.default_rng(3)
+    first, second = np.triu_indices(12, 1)
+    nearness, relevant = draw.normal(size=66).round(digits), draw.random(66) < 0.3
+    weights = draw.integers(0, 4, (20, 12))
+    found = same_different.weighted_average_precision(nearness, relevant, first, second, weights)
+    for counts, figure in zip(weights, found, strict=True):
+        times = counts[first] * counts[second]
+        assert figure == pytest.approx(average_precision(np.repeat(nearness, times), np.repeat(relevant, times)))
+
+
+def test_a_draw_without_a_pair_of_the_same_word_has_no_precision() -> None:
+    first, second = np.triu_indices(3, 1)
+    weights = np.array([[1, 1, 1], [0, 1, 1], [2, 0, 0]])
+    found = same_different.weighted_average_precision(
+        np.array([0.1, 0.9, 0.5]), np.array([True, False, False]), first, second, weights
+    )
+    assert found[0] == pytest.approx(100 / 3) and np.isnan(found[1:]).all()
+
+
 def test_each_query_ranks_the_others() -> None:
     # For query 0 the order is 2 (same), 1, 3 (same): (1 + 2/3) / 2. Query 1 has no other of its word.
     nearness = np.array([[9, 2, 3, 1], [2, 9, 1, 0], [3, 1, 9, 2], [1, 0, 2, 9]])

@@ -303,6 +303,22 @@ def test_neighbours_are_the_nearest_other_texts() -> None:
     assert nearest == [{"id": "b", "text": "x y", "cosine": 0.7071}]
 
 
+def test_bags_are_compared_as_the_vectors_of_their_counts() -> None:
+    counts = torch.randint(3, (20, 6), generator=torch.Generator().manual_seed(1)).tolist()
+    counts[4] = [0] * 6  # of a text whose words training has not
+    records = [{"id": str(place), "target": [str(place)]} for place in range(20)]
+    settings = reconstruction.Settings(neighbours=19)
+    completed = [
+        reconstruction.complete([record | said for record, said in zip(records, parts, strict=True)], settings)
+        for parts in (
+            [{"bag": {word: count for word, count in zip("abcdef", row, strict=True) if count}} for row in counts],
+            [{"vector": row} for row in counts],
+        )
+    ]
+    bags, vectors = ([record["neighbours"] for record in made] for made in completed)
+    assert bags == vectors and len(bags[4]) == 19
+
+
 # The metric.
 
 

@@ -15,6 +15,11 @@ other seeds, and with other examples:
 The seeds' figures hold the noise of examples by seed, which both parts then count: the interval is rather too wide than
 too narrow. It takes the figures of seeds as about normal; that three seeds of one kind all learn and three of the other
 all fail by luck, it cannot know.
+
+5,000 draws: they tell p-values down to 2 / 5001, which Holm among 37 comparisons makes 0.015; 1,500 draws would make it
+0.05, and nothing could be told. An end of a bootstrap's interval (of about normal draws, width 3.92 sigma) has a Monte
+Carlo error of sqrt(0.025 * 0.975 / draws) / 0.0584 sigma, 1 % of the width: in 95 of 100 repetitions it moves by less
+than 2 %. Where seeds spread, their closed form makes that less; where keys are few, t's long tails make it more.
 """
 
 from __future__ import annotations
@@ -83,11 +88,12 @@ class Resampling:
                 f"there should be two examples or more that have different keys, and there are {len(names)}"
             )
         generator = np.random.default_rng(seed)
-        drawn = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
+        self._drawn: Array = np.zeros((draws, len(names) + 1))  # how often each key is drawn: the last is none
+        for row in self._drawn:
+            row[:-1] = np.bincount(generator.integers(len(names), size=len(names)), minlength=len(names))
         freedom = len(names) - 1
         self.stretch: Array = np.sqrt(len(names) / generator.chisquare(freedom, size=draws))  # (draws,)
         self._places: Array = np.where(np.isin(every, names), np.searchsorted(names, every), len(names))
-        self._drawn: Array = np.pad(drawn, ((0, 0), (0, 1))).astype(np.float64)  # (draws, keys + 1): the last is none
 
     def figures(self, tally: Tally) -> tuple[float, Array]:
         """Give the metric over all examples, and (draws,) over those of each draw; NaN where a draw has none."""
@@ -191,7 +197,7 @@ def compare(
 
 def _over_seeds(side: Side, resampling: Resampling) -> tuple[list[float], Array]:
     """Give the figure of each seed, and (draws,) their mean for each draw of examples."""
-    # What is the same for every seed is computed once: a distance between all recordings takes a minute.
+    # What is the same for every seed is computed once.
     different = side.tallies[:1] if side.is_fixed else side.tallies
     made = [resampling.figures(tally) for tally in different] * (len(side.tallies) if side.is_fixed else 1)
     return [figure for figure, _ in made], np.mean([drawn for _, drawn in made], axis=0)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import pydantic
+from scipy.sparse import csr_array
 
 from stages.core.params import settings
 
@@ -100,31 +101,34 @@ def complete(records: list[dict[str, Any]], settings: Settings) -> list[dict[str
 
     The cosine is that of "vector", or of "bag", the counts by word.
     """
-    vectors = _matrix(records)
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    cosines = np.round(_cosines(records), DIGITS)
     texts = [" ".join(record["target"]) for record in records]
     completed = []
     for row, record in enumerate(records):
-        cosines = np.round(vectors @ vectors[row], DIGITS)
         nearest: dict[str, dict[str, Any]] = {}
-        for other in np.argsort(-cosines, kind="stable").tolist():
+        for other in np.argsort(-cosines[row], kind="stable").tolist():
             if len(nearest) == settings.neighbours:
                 break
             if texts[other] != texts[row]:
-                found = {"id": records[other]["id"], "text": texts[other], "cosine": float(cosines[other])}
+                found = {"id": records[other]["id"], "text": texts[other], "cosine": float(cosines[row, other])}
                 nearest.setdefault(texts[other], found)
         completed.append({**record, "neighbours": list(nearest.values())})
     return completed
 
 
-def _matrix(records: list[dict[str, Any]]) -> np.ndarray:
+def _cosines(records: list[dict[str, Any]]) -> np.ndarray:
+    """Give the cosine of any two records (n, n); 0 where one of them is all zeros."""
     if "vector" in records[0]:
-        return np.array([record["vector"] for record in records], dtype=np.float64)
-    columns = {
-        word: column for column, word in enumerate(sorted({word for record in records for word in record["bag"]}))
-    }
-    matrix = np.zeros((len(records), max(len(columns), 1)))
-    for row, record in enumerate(records):
-        for word, count in record["bag"].items():
-            matrix[row, columns[word]] = count
-    return matrix
+        vectors = np.array([record["vector"] for record in records], dtype=np.float64)
+        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        return np.asarray(vectors @ vectors.T)
+    bags: list[dict[str, int]] = [record["bag"] for record in records]
+    columns = {word: column for column, word in enumerate(sorted(set().union(*bags)))}
+    places = [columns[word] for bag in bags for word in bag]
+    counts = [count for bag in bags for count in bag.values()]
+    starts = np.cumsum([0, *map(len, bags)])
+    # Sparse, since a text has few of all the words.
+    matrix = csr_array((counts, places, starts), shape=(len(bags), max(len(columns), 1)), dtype=np.float64)
+    products = (matrix @ matrix.T).toarray()
+    lengths = np.sqrt(np.diag(products))
+    return np.asarray(products / np.maximum(np.outer(lengths, lengths), 1e-12))

@@ -79,19 +79,41 @@ def _by_recording(records: list[dict[str, Any]], chosen: list[int]) -> Callable[
     words = np.array([records[place]["word"] for place in chosen])
     first, second = np.triu_indices(len(words), 1)
     nearness = compare(records, chosen)[0][first, second]
+    return lambda weights: weighted_average_precision(
+        nearness, words[first] == words[second], first, second, weights[:, chosen]
+    )
+
+
+def weighted_average_precision(
+    nearness: np.ndarray, relevant: np.ndarray, first: np.ndarray, second: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """As ``average_precision`` of pairs, each counted as often as the product of its recordings' ``weights``.
+
+    Pair by pair (pairs,): ``nearness``, ``relevant``, and its recordings ``first`` and ``second``, places in
+    ``weights`` (draws, recordings). Gives (draws,); NaN where no relevant pair counts.
+    """
+    # One pass over the ranking for all draws at once: a cumulative sum a draw would take ten times as long.
     order = np.argsort(-nearness, kind="stable")
-    first, second, ranked = first[order], second[order], nearness[order]
-    same = words[first] == words[second]
-    ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
-
-    def precision(weights: np.ndarray) -> float:
-        """As ``average_precision``, each pair counted as often as the product of its recordings' counts."""
-        pairs = weights[first] * weights[second]
-        found, so_far = np.cumsum(pairs * same)[ends], np.cumsum(pairs)[ends]
-        added = np.diff(found, prepend=0)
-        return 100 * float((added * found / np.maximum(so_far, 1)).sum() / found[-1]) if found[-1] else float("nan")
-
-    return lambda weights: np.array([precision(drawn[chosen]) for drawn in weights])
+    ranked = nearness[order]
+    ends = np.append(ranked[1:] != ranked[:-1], True)  # whether a pair is its step's last
+    counts = list(np.ascontiguousarray(weights.T, dtype=np.float64))  # by recording: (draws,)
+    so_far, found, added, total, pair = np.zeros((5, len(weights)))
+    adds = False
+    columns = (first[order], second[order], relevant[order], ends)
+    for one, other, is_relevant, is_end in zip(*(column.tolist() for column in columns), strict=True):
+        np.multiply(counts[one], counts[other], out=pair)
+        so_far += pair
+        if is_relevant:
+            added += pair
+            adds = True
+        if is_end and adds:
+            found += added
+            total += added * found / np.maximum(so_far, 1)
+            added[:] = 0
+            adds = False
+    with np.errstate(invalid="ignore"):
+        precision: np.ndarray = 100 * total / found
+    return precision
 
 
 def compare(records: list[dict[str, Any]], chosen: list[int]) -> tuple[np.ndarray, np.ndarray]:

@@ -37,8 +37,7 @@ class BagOfWords(Peer):
     def __init__(self, settings: Settings) -> None:
         super().__init__()
         self.settings = settings
-        self.words: Counter[str] = Counter()
-        self.pairs: dict[str, Counter[str]] = {}
+        self._take({})
 
     def fit(self, inputs: list[list[str]], targets: list[list[str]]) -> None:
         """Count the words of the texts ``inputs``, and their pairs; the ``targets`` are the same."""
@@ -50,10 +49,11 @@ class BagOfWords(Peer):
 
     def _take(self, pairs: dict[str, Counter[str]]) -> None:
         self.pairs = pairs
-        self.words = Counter()
-        for follower in pairs.values():
-            self.words.update(follower)
-        self.total = sum(self.words.values())
+        self.followed = {before: followers.total() for before, followers in pairs.items()}
+        self.words: Counter[str] = Counter()
+        for followers in pairs.values():
+            self.words.update(followers)
+        self.total = self.words.total()
 
     def encode(self, text: list[str]) -> Bag:
         """Count the known words of ``text``: its vector, without the zeros, words in alphabetical order."""
@@ -63,11 +63,12 @@ class BagOfWords(Peer):
     def write(self, bag: Bag) -> list[str]:
         """Put the words of ``bag`` into their most probable order."""
         places = sorted(bag)
+        logs = {before: [self._log(before, word) for word in places] for before in (EDGE, *places)}
         beginnings: list[Beginning] = [(0.0, (EDGE,), tuple(bag[word] for word in places))]
         for _ in range(sum(bag.values())):
             grown: dict[tuple[str, tuple[int, ...]], Beginning] = {}
             for score, text, left in beginnings:
-                for longer in self._extend(score, text, left, places):
+                for longer in _extend(score, text, left, places, logs[text[-1]]):
                     # Of two beginnings with the same words and the same last one, the worse can never win.
                     state = (longer[1][-1], longer[2])
                     if state not in grown or grown[state] < longer:
@@ -76,21 +77,13 @@ class BagOfWords(Peer):
         best = max((score + self._log(text[-1], EDGE), text) for score, text, _ in beginnings)
         return list(best[1][1:])
 
-    def _extend(
-        self, score: float, text: tuple[str, ...], left: tuple[int, ...], places: list[str]
-    ) -> Iterator[Beginning]:
-        for place, count in enumerate(left):
-            if count:
-                rest = (*left[:place], count - 1, *left[place + 1 :])
-                yield score + self._log(text[-1], places[place]), (*text, places[place]), rest
-
     def log_probability(self, text: list[str]) -> float:
         """Give the log-probability of ``text`` by bigrams, in nats: what is known of an order without any vector."""
         return math.fsum(self._log(before, word) for before, word in pairwise([EDGE, *text, EDGE]))
 
     def _log(self, before: str, word: str) -> float:
         followers = self.pairs.get(before)
-        seen = followers[word] / followers.total() if followers else 0.0
+        seen = followers[word] / self.followed[before] if followers else 0.0
         # One more of each kind, and one for what training has not.
         alone = (self.words[word] + 1) / (self.total + len(self.words) + 1)
         return math.log(self.settings.share * seen + (1 - self.settings.share) * alone)
@@ -106,6 +99,16 @@ class BagOfWords(Peer):
     def restore(self, content: bytes) -> None:
         """Take what ``dump`` gave."""
         self._take({before: Counter(followers) for before, followers in json.loads(content).items()})
+
+
+def _extend(
+    score: float, text: tuple[str, ...], left: tuple[int, ...], places: list[str], logs: list[float]
+) -> Iterator[Beginning]:
+    """Put each word that is left behind ``text``; ``logs``: the log-probability of each of ``places`` there."""
+    for place, count in enumerate(left):
+        if count:
+            rest = (*left[:place], count - 1, *left[place + 1 :])
+            yield score + logs[place], (*text, places[place]), rest
 
 
 def build(settings: Settings, input_size: int) -> BagOfWords:

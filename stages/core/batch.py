@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
 import pydantic
 import torch
@@ -57,6 +58,38 @@ def reverse(values: Tensor, lengths: Tensor) -> Tensor:
     time = torch.arange(values.shape[1], device=values.device)
     source = torch.where(mask(lengths, values.shape[1]), lengths[:, None] - 1 - time, time)
     return values.gather(1, source[..., None].expand_as(values))
+
+
+# Tensors by name, with the same first axes.
+Parts = TypeVar("Parts", bound=NamedTuple)
+
+
+def by_step(parts: Parts) -> list[Parts]:
+    """View tensors (time, ...) one step after the other."""
+    return [parts._make(views) for views in zip(*(part.unbind() for part in parts), strict=True)]
+
+
+def unroll(step: Callable[[Tensor, Parts], Parts], inputs: Tensor, lengths: Tensor, state: Parts) -> Iterator[Parts]:
+    """Take ``step`` from an input (batch, ...) and a state, of tensors (batch, ...), to the next state, for each of
+    ``inputs`` (batch, time, ...); yields every state. A sequence that has ended keeps its last one.
+    """
+    whole = bool((lengths == inputs.shape[1]).all())
+    for t, x in enumerate(inputs.unbind(1)):
+        after = step(x, state)
+        state = after if whole else _advance(t < lengths, after, state)
+        yield state
+
+
+def _advance(real: Tensor, after: Parts, before: Parts) -> Parts:
+    """Take ``after`` for the sequences where ``real`` (batch,) is True, and keep ``before`` for those that ended."""
+    pairs = zip(after, before, strict=True)
+    return after._make(torch.where(real.view(-1, *[1] * (a.ndim - 1)), a, b) for a, b in pairs)
+
+
+def add_where(ended: Tensor, gradients: Parts, more: Parts) -> None:
+    """Add ``more`` to ``gradients``, in place, for the sequences where ``ended`` (batch,) is True."""
+    for into, gradient in zip(gradients, more, strict=True):
+        into[ended] += gradient[ended]
 
 
 # What a cell keeps between steps: h, and for the LSTM (h, c), each (1, batch, hidden).

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from random import Random
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from stages.core.audio import Waveform
 
 SPLITS = ("train", "validation", "test")
+TRIES = 1000  # to draw an example that neither validation nor test has
 Example = dict[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,33 @@ def split_of(key: str, validation: float = 0.1, test: float = 0.1) -> str:
     if fraction < test:
         return "test"
     return "validation" if fraction < test + validation else "train"
+
+
+def draw_splits(
+    name: str, seed: int, wanted: Mapping[str, Sequence[T]], draw: Callable[[str, T, Random], Example]
+) -> dict[str, list[Example]]:
+    """Draw the splits of the generated data set ``name``: for each of ``wanted``, an example by ``draw``.
+
+    ``draw`` is given the example's id, what is wanted, and the split's own generator, which ``seed`` starts. Validation
+    and test are drawn first, each key once; training has none of theirs, but may have one of its own more than once.
+    Raises InputError where there are too few examples to keep them apart.
+    """
+    taken: set[str] = set()
+    splits: dict[str, list[Example]] = {split: [] for split in wanted}
+    for split in sorted(wanted, key="train".__eq__):
+        random = Random(f"{split} {seed}")
+        for number, what in enumerate(wanted[split]):
+            tries = (draw(f"{split}_{number}", what, random) for _ in range(TRIES))
+            example = next((example for example in tries if example["key"] not in taken), None)
+            if example is None:
+                raise InputError(
+                    f"{name}: {TRIES} sequences drawn for {split} are all in validation or test already; they should "
+                    "be longer, or validation and test smaller"
+                )
+            splits[split].append(example)
+            if split != "train":
+                taken.add(example["key"])
+    return splits
 
 
 def group_near_duplicates(sets: list[frozenset[str]], threshold: float) -> list[int]:

@@ -8,21 +8,22 @@ channels, of which the first is 1 in the first step alone (start) and the second
 strings of ``width`` bits. The steps in which the answer is given, blank at the input, are the task's to add.
 
 **Splits.** Lengths in the training split are drawn evenly from a range; in the two others each length has its count,
-so that generalisation to longer sequences is tested. The key is a hash of the sequence. A sequence that came up before
-is drawn again, for validation and test; so no sequence is in two splits. In the training split a sequence may stand
-more than once: of length 1 there are but 256. Those lengths are refused in validation and test, where the sequences
-are fewer than a thousand times what is asked for.
+so that generalisation to longer sequences is tested. The key is a hash of the sequence. Validation and test are drawn
+first, each sequence once, and training has none of theirs, but may have one of its own more than once: of length 1
+there are but 256. Those lengths are refused in validation and test, where the sequences are fewer than a thousand
+times what is asked for.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from functools import partial
 from random import Random
 
 import pydantic
 
-from stages.core.dataset import Example, Prepared
+from stages.core.dataset import Example, Prepared, draw_splits
 from stages.core.errors import InputError
 from stages.core.params import settings
 
@@ -53,13 +54,12 @@ def generate(settings: Settings) -> Prepared:
     """Draw the three splits; raises InputError where ``settings`` asks for lengths that it can't have."""
     _check(settings)
     lengths = Random(f"lengths {settings.seed}")
-    taken: set[str] = set()
     wanted = {
         "train": [lengths.randint(settings.shortest, settings.longest) for _ in range(settings.train)],
         "validation": [length for length in settings.validation_lengths for _ in range(settings.validation)],
         "test": [length for length in settings.test_lengths for _ in range(settings.test)],
     }
-    splits = {split: _draw(split, wanted[split], settings, taken) for split in wanted}
+    splits = draw_splits("copy", settings.seed, wanted, partial(_example, settings.width))
     facts = {
         "sequences_by_length": {
             split: {str(length): count for length, count in sorted(Counter(wanted[split]).items())} for split in wanted
@@ -82,20 +82,7 @@ def _check(settings: Settings) -> None:
                 )
 
 
-def _draw(split: str, lengths: list[int], settings: Settings, taken: set[str]) -> list[Example]:
-    """Draw a sequence of each length; those for validation and test must not be ``taken``. Adds them to it."""
-    random = Random(f"{split} {settings.seed}")
-    examples = []
-    for number, length in enumerate(lengths):
-        example = _example(f"{split}_{number}", length, settings.width, random)
-        while split != "train" and example["key"] in taken:
-            example = _example(f"{split}_{number}", length, settings.width, random)
-        taken.add(example["key"])
-        examples.append(example)
-    return examples
-
-
-def _example(name: str, length: int, width: int, random: Random) -> Example:
+def _example(width: int, name: str, length: int, random: Random) -> Example:
     vectors = [f"{random.getrandbits(width):0{width}b}" for _ in range(length)]
     return {
         "id": name,

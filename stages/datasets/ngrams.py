@@ -19,15 +19,15 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
+from functools import partial
 from random import Random
 
 import pydantic
 
-from stages.core.dataset import Example, Prepared
+from stages.core.dataset import Example, Prepared, draw_splits
 from stages.core.errors import InputError
 from stages.core.params import settings
 
-TRIES = 1000  # to draw a sequence that neither validation nor test has
 PRIOR = 0.5  # both parameters of the Beta distribution
 
 
@@ -62,8 +62,7 @@ def generate(settings: Settings) -> Prepared:
         "test": [steps for steps in settings.test_steps for _ in range(settings.test)],
         "train": [lengths.randint(settings.shortest, settings.steps) for _ in range(settings.train)],
     }
-    taken: set[str] = set()
-    return Prepared(splits={split: _draw(split, steps, settings, taken) for split, steps in wanted.items()})
+    return Prepared(splits=draw_splits("ngrams", settings.seed, wanted, partial(_example, settings.context)))
 
 
 def bayes_bits(bits: str, context: int) -> float:
@@ -77,25 +76,7 @@ def bayes_bits(bits: str, context: int) -> float:
     return cost
 
 
-def _draw(split: str, steps: list[int], settings: Settings, taken: set[str]) -> list[Example]:
-    """Draw a sequence of each number of steps that is not ``taken``; those for validation and test are taken then."""
-    random = Random(f"{split} {settings.seed}")
-    examples = []
-    for number, count in enumerate(steps):
-        tries = (_example(f"{split}_{number}", count, settings.context, random) for _ in range(TRIES))
-        example = next((example for example in tries if example["key"] not in taken), None)
-        if example is None:
-            raise InputError(
-                f"ngrams: {TRIES} sequences drawn for {split} are all in validation or test already; steps should be "
-                "larger, or validation and test smaller"
-            )
-        examples.append(example)
-        if split != "train":
-            taken.add(example["key"])
-    return examples
-
-
-def _example(name: str, steps: int, context: int, random: Random) -> Example:
+def _example(context: int, name: str, steps: int, random: Random) -> Example:
     table = [random.betavariate(PRIOR, PRIOR) for _ in range(2**context)]
     bits = f"{random.getrandbits(context):0{context}b}"
     while len(bits) < steps:

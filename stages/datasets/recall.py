@@ -10,19 +10,19 @@ the second in the steps before and after the query; ``target``, strings of ``wid
 is given, blank at the input, are the task's to add.
 
 **Splits.** Training has sequences of ``fewest`` to ``most`` items, drawn evenly, validation and test so many of each of
-their own numbers of items. The key is a hash of items and query. A sequence has at least 36 bits as
-the paper has it, so that none is likely to come up twice; stages/generate.py refuses one that is in two splits.
+their own numbers of items. The key is a hash of items and query. No two splits share a sequence.
 """
 
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from random import Random
 from typing import Annotated
 
 import pydantic
 
-from stages.core.dataset import Example, Prepared
+from stages.core.dataset import Example, Prepared, draw_splits
 from stages.core.errors import InputError
 from stages.core.params import settings
 
@@ -65,15 +65,10 @@ def generate(settings: Settings) -> Prepared:
         "validation": [items for items in settings.validation_items for _ in range(settings.validation)],
         "test": [items for items in settings.test_items for _ in range(settings.test)],
     }
-    return Prepared(splits={split: _draw(split, counts, settings) for split, counts in wanted.items()})
+    return Prepared(splits=draw_splits("recall", settings.seed, wanted, partial(_example, settings)))
 
 
-def _draw(split: str, counts: list[int], settings: Settings) -> list[Example]:
-    random = Random(f"{split} {settings.seed}")
-    return [_example(f"{split}_{number}", items, settings, random) for number, items in enumerate(counts)]
-
-
-def _example(name: str, count: int, settings: Settings, random: Random) -> Example:
+def _example(settings: Settings, name: str, count: int, random: Random) -> Example:
     width, size = settings.width, settings.width * settings.vectors
     drawn = [f"{number:0{size}b}" for number in random.sample(range(2**size), count)]
     items = [[item[start : start + width] for start in range(0, size, width)] for item in drawn]

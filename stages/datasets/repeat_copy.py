@@ -19,16 +19,14 @@ drawn first, each sequence once. Training has none of theirs, but may have one o
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from random import Random
 from typing import NamedTuple
 
 import pydantic
 
-from stages.core.dataset import Example, Prepared
-from stages.core.errors import InputError
+from stages.core.dataset import Example, Prepared, draw_splits
 from stages.core.params import settings
-
-TRIES = 1000  # to draw a sequence that neither validation nor test has
 
 
 @settings
@@ -64,34 +62,15 @@ def generate(settings: Settings) -> Prepared:
     within = Range("in_range", (1, longest), (1, most))
     beyond = [Range(f"{count}_repeats", (longest, longest), (count, count)) for count in settings.test_repeats]
     beyond += [Range(f"{length}_vectors", (length, length), (most, most)) for length in settings.test_lengths]
-    taken: set[str] = set()
-    held_out = {
+    wanted = {
+        "train": [within] * settings.train,
         "validation": [within] * settings.validation,
         "test": [drawn for drawn in (within, *beyond) for _ in range(settings.test)],
     }
-    splits = {split: _draw(split, ranges, settings, taken) for split, ranges in held_out.items()}
-    return Prepared(splits={"train": _draw("train", [within] * settings.train, settings, taken), **splits})
+    return Prepared(splits=draw_splits("repeat_copy", settings.seed, wanted, partial(_example, settings.width)))
 
 
-def _draw(split: str, ranges: list[Range], settings: Settings, taken: set[str]) -> list[Example]:
-    """Draw a sequence of each of ``ranges`` that is not ``taken``; those for validation and test are taken then."""
-    random = Random(f"{split} {settings.seed}")
-    examples = []
-    for number, drawn in enumerate(ranges):
-        tries = (_example(f"{split}_{number}", drawn, settings.width, random) for _ in range(TRIES))
-        example = next((example for example in tries if example["key"] not in taken), None)
-        if example is None:
-            raise InputError(
-                f"repeat_copy: {TRIES} sequences drawn for {split} are all in validation or test already; longest and "
-                "width should be larger, or validation and test smaller"
-            )
-        examples.append(example)
-        if split != "train":
-            taken.add(example["key"])
-    return examples
-
-
-def _example(name: str, drawn: Range, width: int, random: Random) -> Example:
+def _example(width: int, name: str, drawn: Range, random: Random) -> Example:
     length, repeats = random.randint(*drawn.length), random.randint(*drawn.repeats)
     vectors = [f"{random.getrandbits(width):0{width}b}" for _ in range(length)]
     blank = "0" * width

@@ -10,18 +10,18 @@ priorities; ``target``, strings of ``width`` bits. The steps in which the answer
 task's to add.
 
 **Splits.** Training has sequences of ``fewest`` to ``vectors`` vectors, drawn evenly, validation of ``vectors``, test
-so many of each of ``test_vectors``. The key is a hash of vectors and priorities, of which no two sequences are likely
-to have the same; stages/generate.py refuses one that is in two splits.
+so many of each of ``test_vectors``. The key is a hash of vectors and priorities. No two splits share a sequence.
 """
 
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from random import Random
 
 import pydantic
 
-from stages.core.dataset import Example, Prepared
+from stages.core.dataset import Example, Prepared, draw_splits
 from stages.core.errors import InputError
 from stages.core.params import settings
 
@@ -57,15 +57,10 @@ def generate(settings: Settings) -> Prepared:
         "validation": [settings.vectors] * settings.validation,
         "test": [vectors for vectors in settings.test_vectors for _ in range(settings.test)],
     }
-    return Prepared(splits={split: _draw(split, counts, settings) for split, counts in wanted.items()})
+    return Prepared(splits=draw_splits("sort", settings.seed, wanted, partial(_example, settings)))
 
 
-def _draw(split: str, counts: list[int], settings: Settings) -> list[Example]:
-    random = Random(f"{split} {settings.seed}")
-    return [_example(f"{split}_{number}", count, settings, random) for number, count in enumerate(counts)]
-
-
-def _example(name: str, count: int, settings: Settings, random: Random) -> Example:
+def _example(settings: Settings, name: str, count: int, random: Random) -> Example:
     width, unit = settings.width, 10**DECIMALS
     vectors = [f"{random.getrandbits(width):0{width}b}" for _ in range(count)]
     priorities = [number / unit for number in random.sample(range(-unit, unit + 1), count)]

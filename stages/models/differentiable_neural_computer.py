@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stages.core.batch import mask
+from stages.core.batch import add_where, by_step, mask, unroll
 from stages.core.params import settings
 
 MODES = 3  # a read head goes backward, by content or forward: pi_t[1], pi_t[2], pi_t[3]
@@ -137,10 +137,6 @@ class Layout:
             free=activated[..., self.free, None],
         )
 
-    def split_steps(self, activated: Tensor) -> list[Emitted]:
-        """View (time, batch, size) as its parts in each step."""
-        return [Emitted(*parts) for parts in zip(*(part.unbind() for part in self.split(activated)), strict=True)]
-
 
 def build(settings: Settings, input_size: int) -> DifferentiableNeuralComputer:
     """Make the model for inputs of ``input_size`` features."""
@@ -258,11 +254,8 @@ class DifferentiableNeuralComputer(nn.Module):
 
     def walk(self, inputs: Tensor, lengths: Tensor, state: State) -> Iterator[tuple[Tensor, State]]:
         """Do as ``forward`` does, one ``step`` at a time; yields each step's output (batch, output_size) and state."""
-        whole = bool((lengths == inputs.shape[1]).all())
-        for t, projected in enumerate(self.input(inputs).unbind(1)):
-            after = self.step(projected, state)
-            state = after if whole else _advance(t < lengths, after, state)
-            yield after.output if whole else after.output * (t < lengths)[:, None], state
+        for t, after in enumerate(unroll(self.step, self.input(inputs), lengths, state)):
+            yield after.output * (t < lengths)[:, None], after
 
     def step(self, projected: Tensor, state: State) -> State:
         """Take one step; ``projected`` (batch, controller gates) is the input layer's output for x_t."""
@@ -292,12 +285,6 @@ class DifferentiableNeuralComputer(nn.Module):
         return o.sigmoid() * cell.tanh(), cell
 
 
-def _advance(real: Tensor, after: State, before: State) -> State:
-    """Take ``after`` for the sequences where ``real`` (batch,) is True, and keep ``before`` for those that ended."""
-    pairs = zip(after, before, strict=True)
-    return State(*(torch.where(real.view(-1, *[1] * (a.ndim - 1)), a, b) for a, b in pairs))
-
-
 class Kept(NamedTuple):
     """What the forward pass of ``Recurrence`` keeps for its backward pass beside the states: of all steps (time, batch,
     ...), or of one.
@@ -322,10 +309,6 @@ class Kept(NamedTuple):
     read_key_inverse_norm: Tensor  # (R, 1)
     read_similarity: Tensor  # (R, N), cosine of k^r_t and the locations of M_t
     read_ways: Tensor  # (R, 3, N), b_t, c^r_t, f_t
-
-    def steps(self) -> list[Kept]:
-        """View one step after the other."""
-        return [Kept(*views) for views in zip(*(buffer.unbind() for buffer in self), strict=True)]
 
 
 class Content(NamedTuple):
@@ -355,7 +338,7 @@ class Recurrence(torch.autograd.Function):
         for into, value in zip(states, first, strict=True):
             into[0] = value
         torch.rsqrt(first.memory.square().sum(1).add_(NORM_FLOOR), out=kept.inverse_norm[0])
-        moments, steps, told = _moments(states), kept.steps(), layout.split_steps(kept.emission)
+        moments, steps, told = by_step(states), by_step(kept), by_step(layout.split(kept.emission))
         for t, x in enumerate(projected.unbind(1)):
             before, after, step = moments[t], moments[t + 1], steps[t]
             hidden = _control(before, after, step, x, recurrent)
@@ -378,10 +361,10 @@ class Recurrence(torch.autograd.Function):
         """Take the gradients of forward's results; returns those of its arguments."""
         lengths, recurrent, emission_weight, *saved = ctx.saved_tensors
         states, kept = State(*saved[: len(State._fields)]), Kept(*saved[len(State._fields) :])
-        moments, steps, told = _moments(states), kept.steps(), ctx.layout.split_steps(kept.emission)
-        slopes = _slopes(states, kept, ctx.layout).steps()
+        moments, steps, told = by_step(states), by_step(kept), by_step(ctx.layout.split(kept.emission))
+        slopes = by_step(_slopes(states, kept, ctx.layout))
         gates, emission = torch.empty_like(kept.gates), torch.empty_like(kept.emission)
-        gradients = ctx.layout.split_steps(emission)
+        gradients = by_step(ctx.layout.split(emission))
         outputs = outputs * mask(lengths, outputs.shape[1])[..., None]
         end = State(after[0].transpose(1, 2), *after[1:])
         carry = State(*(torch.zeros_like(part) for part in moments[0]))
@@ -389,7 +372,7 @@ class Recurrence(torch.autograd.Function):
         ends = set(lengths.tolist())
         for t in reversed(range(len(steps))):
             if t + 1 in ends:
-                _add_where(lengths == t + 1, carry, end)
+                add_where(lengths == t + 1, carry, end)
             carry.output.add_(outputs[:, t])
             _read_backward(moments[t], moments[t + 1], steps[t], told[t], gradients[t], carry)
             _link_backward(moments[t], moments[t + 1], carry)
@@ -400,7 +383,7 @@ class Recurrence(torch.autograd.Function):
             _control_backward(moments[t], steps[t], slopes[t], gates[t], carry)
             torch.mm(gates[t], recurrent, out=before)
         if 0 in ends:
-            _add_where(lengths == 0, carry, end)
+            add_where(lengths == 0, carry, end)
         hidden, _ = _split_output(states.output[1:], emission_weight.shape[1], recurrent.shape[1])
         _, before = _split_output(states.output[:-1], emission_weight.shape[1], recurrent.shape[1])
         return (
@@ -443,11 +426,6 @@ def _empty(layout: Layout, projected: Tensor, first: State) -> tuple[State, Kept
         read_ways=room(heads, MODES, n),
     )
     return State(*(part.new_empty(time + 1, *part.shape) for part in first)), kept
-
-
-def _moments(states: State) -> list[State]:
-    """View states (time + 1, batch, ...) as the one before each step, and the one after the last."""
-    return [State(*views) for views in zip(*(buffer.unbind() for buffer in states), strict=True)]
 
 
 def _control(before: State, after: State, step: Kept, projected: Tensor, recurrent: Tensor) -> Tensor:
@@ -532,10 +510,6 @@ class Slopes(NamedTuple):
     ordered: Tensor  # (N), of the logarithm of an ordered usage by the usage
     usage: Tensor  # (N), of u_t by w^w_{t-1}
     writing: Tensor  # (N), of u_t by u_{t-1}
-
-    def steps(self) -> list[Slopes]:
-        """View one step after the other."""
-        return [Slopes(*views) for views in zip(*(buffer.unbind() for buffer in self), strict=True)]
 
 
 def _slopes(states: State, kept: Kept, layout: Layout) -> Slopes:
@@ -653,11 +627,6 @@ def _control_backward(before: State, step: Kept, slopes: Slopes, gates: Tensor, 
     torch.cat([cell * g, cell * before.cell, hidden * slopes.tanh_cell, cell * i], 1, out=gates)
     gates.mul_(slopes.gates)
     cell.mul_(f)
-
-
-def _add_where(ended: Tensor, carry: State, after: State) -> None:
-    for into, gradient in zip(carry, after, strict=True):
-        into[ended] += gradient[ended]
 
 
 def _split_output(output: Tensor, hidden: int, recurrent: int) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stages.core.batch import mask
+from stages.core.batch import add_where, by_step, mask, unroll
 from stages.core.params import settings
 
 SHIFTS = 3  # a head moves by -1, 0 or +1 locations in one step
@@ -129,10 +129,6 @@ class Layout:
             erase=activated[..., self.erase].view(*axes, self.write_heads, self.width),
             add=activated[..., self.add].view(*axes, self.write_heads, self.width),
         )
-
-    def split_steps(self, activated: Tensor) -> list[Emitted]:
-        """View (time, batch, size) as the heads' parts in each step."""
-        return [Emitted(*parts) for parts in zip(*(part.unbind() for part in self.split(activated)), strict=True)]
 
 
 def build(settings: Settings, input_size: int) -> NeuralTuringMachine:
@@ -252,11 +248,8 @@ class NeuralTuringMachine(nn.Module):
 
     def walk(self, inputs: Tensor, lengths: Tensor, state: State) -> Iterator[tuple[Tensor, State]]:
         """Do as ``forward`` does, one ``step`` at a time; yields each step's output (batch, output_size) and state."""
-        whole = bool((lengths == inputs.shape[1]).all())
-        for t, projected in enumerate(self.input(inputs).unbind(1)):
-            after = self.step(projected, state)
-            state = after if whole else _advance(t < lengths, after, state)
-            yield after.output if whole else after.output * (t < lengths)[:, None], state
+        for t, after in enumerate(unroll(self.step, self.input(inputs), lengths, state)):
+            yield after.output * (t < lengths)[:, None], after
 
     def step(self, projected: Tensor, state: State) -> State:
         """Take one step; ``projected`` (batch, controller gates) is the input layer's output for x_t."""
@@ -276,12 +269,6 @@ class NeuralTuringMachine(nn.Module):
         i, f, o, g = raw.chunk(4, 1)
         cell = f.sigmoid() * state.cell + i.sigmoid() * g.tanh()
         return o.sigmoid() * cell.tanh(), cell
-
-
-def _advance(real: Tensor, after: State, before: State) -> State:
-    """Take ``after`` for the sequences where ``real`` (batch,) is True, and keep ``before`` for those that ended."""
-    pairs = zip(after, before, strict=True)
-    return State(*(torch.where(real.view(-1, *[1] * (a.ndim - 1)), a, b) for a, b in pairs))
 
 
 class Kept(NamedTuple):
@@ -306,10 +293,6 @@ class Kept(NamedTuple):
     content: Tensor  # (heads, N), w^c
     gated: Tensor  # (heads, N + 2), w^g with its last location before the first, and its first after the last
     moved: Tensor  # (heads, N), w~ + WEIGHT_FLOOR
-
-    def steps(self) -> list[Kept]:
-        """View one step after the other."""
-        return [Kept(*views) for views in zip(*(buffer.unbind() for buffer in self), strict=True)]
 
 
 class Recurrence(torch.autograd.Function):
@@ -338,8 +321,8 @@ class Recurrence(torch.autograd.Function):
         for into, first in zip(states, (memory.transpose(1, 2), weights, output, cell), strict=True):
             into[0] = first
         scratch = torch.empty_like(kept.memory[:1])[0]
-        emissions = layout.split_steps(kept.emission)
-        for x, step, emitted in zip(projected.unbind(1), kept.steps(), emissions, strict=True):
+        emissions = by_step(layout.split(kept.emission))
+        for x, step, emitted in zip(projected.unbind(1), by_step(kept), emissions, strict=True):
             hidden = _control(step, x, recurrent)
             step.emission.copy_(layout.activate(torch.addmm(emission_bias, hidden, emission_weight.T)))
             _address(step, emitted, scratch)
@@ -356,10 +339,10 @@ class Recurrence(torch.autograd.Function):
         """Take the gradients of forward's results; returns those of its arguments."""
         lengths, recurrent, emission_weight, *saved = ctx.saved_tensors
         kept = Kept(*saved)
-        steps, slopes = kept.steps(), _slopes(kept, ctx.layout).steps()
-        emissions = ctx.layout.split_steps(kept.emission)
+        steps, slopes = by_step(kept), by_step(_slopes(kept, ctx.layout))
+        emissions = by_step(ctx.layout.split(kept.emission))
         gates, emission = torch.empty_like(kept.gates), torch.empty_like(kept.emission)
-        gradients = ctx.layout.split_steps(emission)
+        gradients = by_step(ctx.layout.split(emission))
         outputs = outputs * mask(lengths, outputs.shape[1])[..., None]
         after_step = State(after[0].transpose(1, 2), *after[1:])
         carry = State(*(torch.zeros_like(state) for state in steps[0][:4]))
@@ -368,7 +351,7 @@ class Recurrence(torch.autograd.Function):
         ends = set(lengths.tolist())
         for t in reversed(range(len(steps))):
             if t + 1 in ends:
-                _add_where(lengths == t + 1, carry, after_step)
+                add_where(lengths == t + 1, carry, after_step)
             carry.output.add_(outputs[:, t])
             _access_backward(steps[t], emissions[t], gradients[t], carry, scratch)
             _address_backward(steps[t], slopes[t], emissions[t], gradients[t], carry)
@@ -377,7 +360,7 @@ class Recurrence(torch.autograd.Function):
             _control_backward(steps[t], slopes[t], gates[t], carry)
             torch.mm(gates[t], recurrent, out=before)
         if 0 in ends:
-            _add_where(lengths == 0, carry, after_step)
+            add_where(lengths == 0, carry, after_step)
         hidden, _ = _split_output(kept.output_after, emission_weight.shape[1], recurrent.shape[1])
         _, before = _split_output(kept.output, emission_weight.shape[1], recurrent.shape[1])
         return (
@@ -476,10 +459,6 @@ class Slopes(NamedTuple):
     sharpening: Tensor  # (heads, N), of gamma log w~ by gamma
     moved: Tensor  # (heads, N), of gamma log w~ by w~
 
-    def steps(self) -> list[Slopes]:
-        """View one step after the other."""
-        return [Slopes(*views) for views in zip(*(buffer.unbind() for buffer in self), strict=True)]
-
 
 def _slopes(kept: Kept, layout: Layout) -> Slopes:
     size = kept.cell.shape[-1]
@@ -556,11 +535,6 @@ def _control_backward(step: Kept, slopes: Slopes, gates: Tensor, carry: State) -
     torch.cat([cell * g, cell * step.cell, hidden * slopes.tanh_cell, cell * i], 1, out=gates)
     gates.mul_(slopes.gates)
     cell.mul_(f)
-
-
-def _add_where(ended: Tensor, carry: State, after: State) -> None:
-    for into, gradient in zip(carry, after, strict=True):
-        into[ended] += gradient[ended]
 
 
 def _split_output(output: Tensor, hidden: int, recurrent: int) -> tuple[Tensor, Tensor]:

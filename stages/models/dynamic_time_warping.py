@@ -40,8 +40,12 @@ class DynamicTimeWarping(Peer):
 
         A frame of zeros alone has no direction; its cosine with all others counts as 0.5.
         """
+        return self.compare(self.prepare(queries), self.prepare(others))
+
+    def compare(self, queries: list[np.ndarray], others: list[np.ndarray]) -> np.ndarray:
+        """Give the same distances between segments that ``prepare`` made, as a search does that prepares them once."""
         euclidean = self.settings.distance == "euclidean"
-        segments = self._prepared([*queries, *others])
+        segments = [*queries, *others]
         shape = len(queries), len(others)
         between = (0, len(queries)), (len(queries), len(segments))  # rows and columns of the matrix of all pairs
         found = dtw_ndim.distance_matrix_fast(
@@ -58,8 +62,8 @@ class DynamicTimeWarping(Peer):
         lengths = np.add.outer(list(map(len, queries)), list(map(len, others)))
         return costs / lengths
 
-    def _prepared(self, segments: list[np.ndarray]) -> list[np.ndarray]:
-        """Give what dtaidistance reads; for the cosine each frame has length 1."""
+    def prepare(self, segments: list[np.ndarray]) -> list[np.ndarray]:
+        """Give segments as dtaidistance reads them; for the cosine each frame has length 1."""
         doubled = [np.ascontiguousarray(frames, dtype=np.float64) for frames in segments]
         if self.settings.distance == "euclidean":
             return doubled

@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Callable
 from functools import partial
-from itertools import groupby, product
+from itertools import groupby, pairwise, product
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from stages.core import artifact, trainer
-from stages.core.batch import pad_indices
+from stages.core.batch import pad, pad_indices
 from stages.core.errors import InputError
 from stages.core.params import read_settings
 from stages.core.task import Task, Training
@@ -449,6 +449,28 @@ def test_the_best_path_merges_repeats_and_then_drops_nulls() -> None:
     assert speech_task().best_path(certain([0, 1, 1, 0, 1, 2, 2, 0])) == [1, 1, 2]
 
 
+@pytest.mark.parametrize("change", [0.0, 0.5, 1.0, 2.0, 8.0])
+def test_the_steadiest_path_is_the_best_of_all_by_what_its_changes_cost(change: float) -> None:
+    scores = drawn(6).numpy()
+
+    def worth(path: tuple[int, ...]) -> float:
+        changes = sum(before != after for before, after in pairwise(path))
+        return float(sum(scores[time, symbol] for time, symbol in enumerate(path)) - change * changes)
+
+    best = max(product(range(3), repeat=6), key=worth)
+    assert tuple(ctc.steadiest(scores, change).tolist()) == best
+
+
+def test_a_step_misheard_within_a_symbol_is_not_read_out_where_changes_cost() -> None:
+    """Without it, framewise training would seem to tell a doubled symbol from a single one by its mistakes."""
+    task = speech_task(stack=1, criterion="framewise").eval()
+    misheard = certain([1, 1, 2, 1, 1, 3, 3, 3], share=0.7)
+    task.log_probabilities = lambda _: misheard[None]
+    batch = {"steps": pad([torch.zeros(8, 13)])}
+    heard = [best_path.decode(task, batch, best_path.Settings(change=cost))[0]["prediction"] for cost in (0.0, 2.0)]
+    assert heard == [["0", "1", "0", "2"], ["0", "2"]]
+
+
 def test_a_symbol_across_two_pieces_of_a_stream_is_heard_once() -> None:
     task = speech_task()
     assert task.best_path(certain([1, 2]), last=1) == [2]
@@ -543,3 +565,12 @@ def test_a_convolution_sees_its_window_alone() -> None:
     inputs = torch.randn(1, 9, 4, requires_grad=True)
     model(inputs, torch.tensor([9]))[0][0, 3].sum().backward()
     assert (inputs.grad[0].abs().sum(dim=1) > 0).nonzero().flatten().tolist() == list(range(6))  # two ahead
+
+
+def test_a_convolution_hears_a_strong_sound_as_a_weak_one() -> None:
+    torch.manual_seed(1)
+    model = convolutional_gru.build(convolutional_gru.Settings(hidden=5, filters=6), 4).double().eval()
+    model.convolutions[0].bias.data.zero_()
+    inputs = torch.randn(1, 9, 4, dtype=torch.float64)
+    weak, strong = (model(factor * inputs, torch.tensor([9]))[0] for factor in (1.0, 3.0))
+    torch.testing.assert_close(weak, strong, rtol=0, atol=1e-3)

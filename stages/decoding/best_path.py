@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pydantic
+
 from stages.core.batch import Padded
 from stages.core.params import settings
 from stages.core.task import Batch
@@ -9,7 +11,13 @@ from stages.core.task import Batch
 
 @settings
 class Settings:
-    """Nothing to set."""
+    """``change`` is what each change of symbol from step to step costs a path, in nats.
+
+    A network that is trained framewise, each step for itself, is decoded so: in the hidden Markov model over it, a
+    symbol goes on more readily than another begins (Bourlard and Morgan 1994, chapter 7). CTC's path is free (0).
+    """
+
+    change: float = pydantic.Field(default=0.0, ge=0)
 
 
 def decode(task: Any, batch: Batch, settings: Settings) -> list[dict[str, Any]]:
@@ -20,5 +28,7 @@ def decode(task: Any, batch: Batch, settings: Settings) -> list[dict[str, Any]]:
     """
     steps = batch["steps"]
     assert isinstance(steps, Padded)
-    rows = zip(task.log_probabilities(batch), steps.lengths.tolist(), strict=True)
-    return [task.transcribe(scores[:length], task.best_path(scores[:length])) for scores, length in rows]
+    found = []
+    for scores, length in zip(task.log_probabilities(batch), steps.lengths.tolist(), strict=True):
+        found.append(task.transcribe(scores[:length], task.best_path(scores[:length], change=settings.change)))
+    return found

@@ -28,6 +28,8 @@ class Settings(RecurrentSettings):
 class ConvolutionalGRU(nn.Module):
     """Convolutions over time with ReLU (no step is skipped), then a GRU in one or both directions.
 
+    Before the ReLU the filters of each step are brought to one mean and deviation (Ba et al. 2016, section 3), and so
+    how loud or sharp a voice is matters less; Amodei et al. (section 3.2) normalise over the batch instead.
     A step's output depends on width // 2 further steps a convolution, so it cannot be had before they are there.
     """
 
@@ -37,6 +39,7 @@ class ConvolutionalGRU(nn.Module):
         self.convolutions = nn.ModuleList(
             nn.Conv1d(size, settings.filters, settings.width, padding="same") for size in sizes[:-1]
         )
+        self.norms = nn.ModuleList(nn.LayerNorm(settings.filters) for _ in self.convolutions)
         self.dropout = nn.Dropout(settings.dropout)
 
         def make(size: int) -> nn.GRU:
@@ -49,9 +52,9 @@ class ConvolutionalGRU(nn.Module):
         """(batch, time, input) -> outputs (batch, time, output_size), 0 at padding, and the GRU's last state."""
         real = mask(lengths, inputs.shape[1])[..., None]
         outputs = inputs
-        for convolution in self.convolutions:
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             # Zeros beyond each sequence's own end, as at the batch's: a step must not see what pads its neighbour.
-            outputs = convolution((outputs * real).transpose(1, 2)).relu().transpose(1, 2)
+            outputs = norm(convolution((outputs * real).transpose(1, 2)).transpose(1, 2)).relu()
         return self.recurrence(self.dropout(outputs), lengths)
 
 

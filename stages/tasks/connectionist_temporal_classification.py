@@ -369,13 +369,14 @@ class ConnectionistTemporalClassification(Task):
         rows = zip(edges, sure, strict=True)
         return [(round(start, 4), round(end, 4), round(share, 4)) for (start, end), share in rows]
 
-    def best_path(self, log_probabilities: Tensor, last: int = 0) -> list[int]:
+    def best_path(self, log_probabilities: Tensor, last: int = 0, change: float = 0.0) -> list[int]:
         """Read the best symbol of each step of ``log_probabilities`` (time, symbols) as a transcript's symbols.
 
         Repeats are merged, then nulls dropped (Graves et al. 2006, section 3.2); ``last`` is the symbol of the step
-        before the first.
+        before the first. Each change of symbol costs the path ``change`` nats (``steadiest``).
         """
-        return collapse(log_probabilities.argmax(dim=-1).tolist(), last)
+        path = steadiest(log_probabilities.cpu().numpy(), change) if change else log_probabilities.argmax(dim=-1)
+        return collapse(path.tolist(), last)
 
     def transcribe(self, log_probabilities: Any, symbols: list[int]) -> dict[str, Any]:
         """Give "prediction", "times" and "confidence" of the transcript ``symbols``; see ``locate``."""
@@ -492,6 +493,23 @@ class ConnectionistTemporalClassification(Task):
 def collapse(path: list[int], last: int = 0) -> list[int]:
     """Merge repeated symbols of ``path``, then drop the nulls (symbol 0); ``last`` is the symbol before the path."""
     return [symbol for before, symbol in pairwise([last, *path]) if symbol not in (0, before)]
+
+
+def steadiest(log_probabilities: np.ndarray, change: float) -> np.ndarray:
+    """Find the symbols (time,) of the most probable steps (time, symbols), less ``change`` nats for each change.
+
+    This is Viterbi's search where any symbol may follow any other, and all changes are equally likely.
+    """
+    best = np.zeros(log_probabilities.shape[1])
+    came = np.empty(log_probabilities.shape, dtype=np.int64)  # the symbol of the step before
+    for time, step in enumerate(log_probabilities):
+        other = best.argmax()
+        came[time] = np.where(best >= best[other] - change, np.arange(len(best)), other)
+        best = np.maximum(best, best[other] - change) + step
+    path = [int(best.argmax())]
+    for row in came[:0:-1]:
+        path.append(int(row[path[-1]]))
+    return np.array(path[::-1])
 
 
 def _least_steps(symbols: list[Any]) -> int:

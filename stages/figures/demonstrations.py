@@ -28,7 +28,7 @@ def lines(points: Mapping[str, Sequence[Sequence[float]]], titles: tuple[str, st
         {"name": name, "x": x, "y": y, "said": f"{name}, {x:g}: {y:.3g}"} for name in names for x, y in points[name]
     ]
     steps = sorted({x for of_name in points.values() for x, _ in of_name})
-    axis = alt.Axis(values=steps) if len(steps) <= FEW else alt.Axis()
+    axis = alt.Axis(values=steps, format="~g") if len(steps) <= FEW else alt.Axis()
     legend = alt.Legend(
         title=None,
         orient="top",

@@ -24,7 +24,7 @@ STYLE = """
 .story thead tr:first-child th { padding-bottom: 0; }
 .story .fact td { font-weight: 600; }
 .story td.weight {
-  text-align: right; font-weight: 400; font-variant-numeric: tabular-nums;
+  text-align: right; font-weight: 400; white-space: nowrap; font-variant-numeric: tabular-nums;
   background: color-mix(in srgb, var(--accent) var(--share), transparent);
 }
 .answers { margin-top: 0.5rem; }

@@ -140,6 +140,8 @@ def _attention_figure(section: Section) -> Figure | None:
                 f"colour, the larger its weight, relative to the largest of its text. The first {attention.EACH} right "
                 f"and wrong test examples of at most {attention.LONGEST} steps, in an order that a hash fixes."
             )
+            if "&lt;unk&gt;" in body:
+                note += " <unk> is a word too rare in training to have a vector of its own."
             return Figure(f"Where attention looks on {section.name}", note, body)
     return None
 
@@ -377,7 +379,7 @@ def _attention_map_figure(section: Section) -> Figure | None:
         "it would put out itself, a column one of the source. The "
         "deeper a square, the larger the weight with which the one symbol looked at the other; a row’s weights "
         f"sum to 100 %, and those of {attention_map.WRITTEN} % and more are written. A decoder without attention has "
-        "one vector for the whole source (N24)."
+        "one vector for the whole source (N24). </s> is the stop symbol."
     )
     body = Markup().join(
         Markup("<figure><figcaption>{} ({})</figcaption>{}</figure>").format(key, kind.replace("_", " "), body)

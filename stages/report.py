@@ -10,20 +10,21 @@ equal metrics and curves give equal bytes.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from stages.core import claims
 from stages.core.errors import run
 from stages.core.files import write_text
 from stages.core.params import Params, load
-from stages.figures import overview, results_table
+from stages.figures import measures, overview, results_table
 from stages.reporting import lecture, plots, results
-from stages.reporting.drawing import COLOURS, standalone
+from stages.reporting.drawing import COLOURS, merge_squares, standalone
 from stages.reporting.panels import (
     OVERVIEW,
     curves_grid,
@@ -38,8 +39,15 @@ from stages.reporting.section_figures import STYLED, section_figures
 from stages.reporting.winners import contests, tally, winners_table
 from stages.reporting.worked_examples import FIGURES, example_kinds, worked_examples
 
+EXAMPLES = 8  # of one data set; what is beyond is folded
 GROUPED = 6  # experiments; a table of more has a heading for each family
 HEADLINES = 6  # columns of metrics in a table of the summary
+FIGURE = re.compile(r"-?[\d.,]+(?:e[+-]\d+)?")
+MINUS = re.compile(r"(?<![\w.)])-(?=\d)|(?<=e)-(?=\d)")
+NO_SIGN = re.compile(r"−(0(?:\.0+)?)(?![\d.])")
+SCIENTIFIC = re.compile(r"\b(\d+(?:\.\d+)?)e([+−])0*(\d+)")
+POWER = re.compile(r"\b10\^(−?\d+(?:\.\d+)?)")
+KEY = re.compile(r"\b([a-z]+(?:_[a-z0-9]+)+)\b")
 LONG = 12  # rows; a longer table of a worked example is folded
 
 
@@ -89,12 +97,22 @@ def page(
     environment.filters["breakable"] = breakable
     environment.filters["signed"] = lambda text: text.replace("-", "−") if text.startswith("-") else f"+{text}"
     environment.filters["cell"] = _fact
+    environment.filters["powers"] = powers
+    environment.filters["counted"] = lambda count, noun: f"{count:,} {noun}{'s' * (count != 1)}"
+    environment.tests["figure"] = lambda cell: FIGURE.fullmatch(str(cell)) is not None
+    keys = {key for wing in wings for section in wing.sections for key in section.results}
+    environment.filters["linked"] = lambda text: linked(text, keys)
     kinds = example_kinds()
     fights = contests(wings)
-    return environment.get_template("report.html.jinja").render(
+    text = environment.get_template("report.html.jinja").render(
         wings=wings,
         contests=fights,
         tally=tally(fights),
+        measures={
+            results_table.label(metric): meaning
+            for metric, meaning in measures.meanings([fight.column.metric for fight in fights]).items()
+        }
+        | measures.WORDS,
         claims=judged,
         worked=[example.key for example in examples],
         claims_tally=lecture.tally(judged),
@@ -106,12 +124,14 @@ def page(
         families=families(wings),
         grouped=GROUPED,
         long=LONG,
+        examples_shown=EXAMPLES,
         panels=section_panels,
         parameters=parameter_ratios,
         curves=section_curves,
         figures=section_figures,
         examples=lambda section: worked_examples(section, kinds),
     )
+    return merge_squares(text)
 
 
 def summary(wings: Sequence[Wing]) -> str:
@@ -150,6 +170,22 @@ def _fact(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return f"{value:,.4g}" if isinstance(value, float) else str(value)
+
+
+def powers(text: str) -> Markup:
+    """Write the numbers of ``text`` as people do: 2.05e+07 as 2.05 × 10⁷, 10^-3 as 10⁻³, -1 with a minus sign."""
+    minus = NO_SIGN.sub(r"\1", MINUS.sub("−", str(escape(text))))
+    written = SCIENTIFIC.sub(lambda found: f"{found[1]} × 10^{found[2].replace('+', '')}{found[3]}", minus)
+    return Markup(POWER.sub(lambda found: f"10<sup>{found[1]}</sup>", written))
+
+
+def linked(text: str, keys: Collection[str]) -> Markup:
+    """Link each of the experiments ``keys`` that ``text`` names to its row in the results on its data."""
+    parts = (
+        Markup('<a href="#result-{}">{}</a>').format(part, breakable(part)) if part in keys else escape(part)
+        for part in KEY.split(text)
+    )
+    return Markup().join(parts)
 
 
 def breakable(key: str) -> Markup:

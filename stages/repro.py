@@ -177,10 +177,14 @@ def _expand(target: str, stages: Collection[str]) -> list[str]:
 
 
 def expected_seconds(stages: Iterable[str], timings: Path) -> dict[str, float]:
-    """Guess how long each stage takes: a training as its last time, or else the mean training; others 1 second."""
+    """Guess how long each stage takes: a training as its last time, or else the mean training; others 1 second.
+
+    Demonstrations 10, so that none of them, half a minute long at most, is what all wait for in the end.
+    """
     known = {f"train@{path.stem}": seconds for path in timings.glob("*.json") if (seconds := _training_seconds(path))}
     training = statistics.mean(known.values()) if known else 1.0
-    return {name: known.get(name, training if name.startswith("train@") else 1.0) for name in stages}
+    usual = {"train": training, "demonstrate": 10.0}
+    return {name: known.get(name, usual.get(name.partition("@")[0], 1.0)) for name in stages}
 
 
 def _training_seconds(timing: Path) -> float | None:

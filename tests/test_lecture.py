@@ -16,7 +16,7 @@ from stages.core import claims
 from stages.core.errors import InputError
 from stages.core.files import write_json
 from stages.core.params import load
-from stages.figures import chapters, results_table, themes
+from stages.figures import chapters, measures, results_table, themes
 from stages.reporting import lecture, plots, results, winners
 from tests.test_report import EXPERIMENTS, SCRIPT, VERDICT, params, write_results
 
@@ -70,9 +70,37 @@ def test_a_claim_says_what_was_compared_and_its_interval(data: Path) -> None:
     claim = lecture.read_claims({"jordan_beats_elman": stated["jordan_beats_elman"]})[0]
     assert claim.items == [5]
     assert claim.verdict == "undecided"
-    assert "slots_jordan 81.5 against slots_elman 80.25" in claim.found
-    assert "+1.25, 95 % interval −0.50 to +3.00" in claim.found
-    assert lecture.tally([claim]) == "Of 1 claims, 0 hold and 0 do not; 1 are undecided."
+    assert "Span F1 (%): slots_jordan 81.5 against slots_elman 80.2;" in claim.found
+    assert "difference +1.2, 95 % interval −0.5 to +3.0" in claim.found
+    assert lecture.tally([claim]) == "Of 1 claims, 0 hold and 0 do not hold; on 1 the data do not tell (undecided)."
+
+
+def test_a_claim_stands_under_the_item_that_it_names_first(data: Path) -> None:
+    stated = claims.read(ROOT / "stages/claims.yaml")
+    found = lecture.read_claims({"one_network_at_every_step": stated["one_network_at_every_step"]})
+    parts = {part.item.number: part for _, chapter in lecture.tell([], [], found) for part in chapter}
+    assert [number for number, part in parts.items() if part.claims] == [4]
+    assert [number for number, part in parts.items() if part.elsewhere] == [2]
+
+
+def test_what_every_experiment_is_judged_by_is_explained() -> None:
+    metrics = [next(iter(json.loads(path.read_text()))) for path in (ROOT / "data/metrics").glob("*_*.json")]
+    assert len(metrics) > 20
+    assert set(metrics) == set(measures.meanings(metrics))
+
+
+def test_numbers_are_written_as_people_write_them() -> None:
+    assert report.powers("w = 0.99: 4.36e-05 < 2.05e+07") == (
+        "w = 0.99: 4.36 × 10<sup>−5</sup> &lt; 2.05 × 10<sup>7</sup>"
+    )
+    assert report.powers("-0, 10^-0.0, -0.5") == "0, 10<sup>0.0</sup>, −0.5"
+    assert report.powers("bias -2 10^-59.7, e^-b, 1 - z") == "bias −2 10<sup>−59.7</sup>, e^-b, 1 - z"
+
+
+def test_experiments_that_a_claim_names_are_links_to_their_results() -> None:
+    assert report.linked("slots_lstm < slots_none", ["slots_lstm"]) == (
+        '<a href="#result-slots_lstm">slots_<wbr>lstm</a> &lt; slots_none'
+    )
 
 
 def test_page_shows_claims_worked_examples_and_escapes_them(data: Path) -> None:

@@ -163,6 +163,8 @@ def test_paper_shows_what_is_folded_and_no_controls(page: Page) -> None:
     page.emulate_media(media="print")
     assert page.locator("details:not([open])").count() == 0
     assert page.locator("form.filter:visible, nav:visible").count() == 0
+    page.set_viewport_size({"width": 720, "height": 900})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 720
 
 
 def test_every_region_and_control_has_a_name(page: Page) -> None:

@@ -11,7 +11,7 @@ import pytest
 from dvc.utils.serialize import dumps_yaml
 from ruamel.yaml import YAML, YAMLError
 
-from stages.run_stage import edit_lock, fork, run_command, write_lock
+from stages.run_stage import Entries, edit_lock, fork, read_entry, run_command, write_lock
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = (
@@ -35,6 +35,34 @@ def test_it_writes_the_bytes_that_dvc_writes(content: dict) -> None:
 def test_the_projects_own_lock_keeps_its_bytes() -> None:
     text = (ROOT / "dvc.lock").read_text(encoding="utf-8")
     assert write_lock(YAML(typ="safe").load(text)) == text
+
+
+def test_an_entry_is_read_alone_and_set_as_dvc_would_write_the_whole(tmp_path: Path) -> None:
+    text = (ROOT / "dvc.lock").read_text(encoding="utf-8")
+    whole = YAML(typ="safe").load(text)
+    lock = tmp_path / "dvc.lock"
+    lock.write_text(text, encoding="utf-8")
+    for name in ("train@slots_lstm", "report"):
+        assert read_entry(str(lock), name) == {"schema": "2.0", "stages": {name: whole["stages"][name]}}
+    assert read_entry(str(lock), "nowhere") == {}
+    new = [{"cmd": COMMAND, "outs": [{"path": path, "md5": "0e1", "size": 1}]} for path in ("data/x", "data/y")]
+    with edit_lock(str(lock)) as content:
+        assert isinstance(content["stages"], Entries)
+        assert list(content["stages"]) == list(whole["stages"])
+        for entries in (content["stages"], whole["stages"]):
+            entries.update({"train@slots_lstm": new[0], "train@new": new[1]})
+            del entries["report"]
+    assert lock.read_text(encoding="utf-8") == dumps_yaml(whole)
+
+
+def test_a_lock_of_another_form_is_edited_whole(tmp_path: Path) -> None:
+    lock = tmp_path / "dvc.lock"
+    content = {"schema": "2.0", "stages": {"one": {"cmd": "true"}}, "datasets": [{"name": "x"}]}
+    lock.write_text(dumps_yaml(content))
+    with edit_lock(str(lock)) as edited:
+        edited["stages"]["two"] = {"cmd": "false"}
+    content["stages"]["two"] = {"cmd": "false"}  # type: ignore[index]
+    assert lock.read_text() == dumps_yaml(content)
 
 
 def test_a_failed_edit_leaves_the_lock_as_it_was(tmp_path: Path) -> None:

@@ -39,7 +39,13 @@ def bins(records: Records) -> list[tuple[float, float, int]]:
 def chart(by_experiment: Mapping[str, Records], colours: Mapping[str, str]) -> Any:
     """Draw the share right against confidence, the larger a point the more symbols; None where no point is left."""
     values = [
-        {"experiment": key, "confidence": round(mean, 4), "right": round(share, 4), "symbols": count}
+        {
+            "experiment": key,
+            "confidence": round(mean, 4),
+            "right": round(share, 4),
+            "symbols": count,
+            "said": f"{key}: confidence {100 * mean:.0f} %, right {100 * share:.0f} % ({count:,} symbols)",
+        }
         for key, records in by_experiment.items()
         for mean, share, count in bins(records)
         if count >= FEWEST
@@ -48,7 +54,7 @@ def chart(by_experiment: Mapping[str, Records], colours: Mapping[str, str]) -> A
         return None
     names = list(by_experiment)
     even = alt.Chart(alt.InlineData(values=[{"x": 0, "y": 0}, {"x": 1, "y": 1}])).mark_line(
-        color="var(--muted)", strokeDash=[4, 3], strokeWidth=1
+        color="var(--muted)", strokeDash=[4, 3], strokeWidth=1, aria=False
     )
     line = even.encode(x=alt.X("x:Q"), y=alt.Y("y:Q"))
     points = (
@@ -57,6 +63,7 @@ def chart(by_experiment: Mapping[str, Records], colours: Mapping[str, str]) -> A
         .encode(
             x=alt.X("confidence:Q", title="confidence", scale=alt.Scale(domain=[0, 1])),
             y=alt.Y("right:Q", title="share right", scale=alt.Scale(domain=[0, 1])),
+            description="said:N",
             size=alt.Size("symbols:Q", scale=alt.Scale(type="log", range=[20, 260]), legend=None),
             color=alt.Color(
                 "experiment:N",

@@ -9,6 +9,7 @@ import altair as alt
 
 WIDTH, HEIGHT = 330, 200  # pixels
 SERIES = 6  # colours
+FEW = 12  # steps, each of which is named on its axis
 DASHES = ([1, 0], [5, 3])  # of the first six lines, and of those after them
 Data = Mapping[str, Any]
 Chart = tuple[str, Any]
@@ -26,13 +27,22 @@ def lines(points: Mapping[str, Sequence[Sequence[float]]], titles: tuple[str, st
     values = [
         {"name": name, "x": x, "y": y, "said": f"{name}, {x:g}: {y:.3g}"} for name in names for x, y in points[name]
     ]
+    steps = sorted({x for of_name in points.values() for x, _ in of_name})
+    axis = alt.Axis(values=steps, format="~g") if len(steps) <= FEW else alt.Axis()
     legend = alt.Legend(
-        title=None, orient="top", columns=2, labelColor="var(--ink)", labelLimit=190, symbolType="stroke", rowPadding=2
+        title=None,
+        orient="top",
+        columns=2,
+        columnPadding=28,
+        labelColor="var(--ink)",
+        labelLimit=190,
+        symbolType="stroke",
+        rowPadding=2,
     )
     colours = [f"var(--series-{place % SERIES + 1})" for place in range(len(names))]
     dashes = [DASHES[place // SERIES % len(DASHES)] for place in range(len(names))]
     encoded = alt.Chart(alt.InlineData(values=values)).encode(
-        x=alt.X("x:Q", title=titles[0], scale=alt.Scale(zero=False, nice=False)),
+        x=alt.X("x:Q", title=titles[0], scale=alt.Scale(zero=False, nice=False), axis=axis),
         y=alt.Y("y:Q", title=titles[1]),
         color=alt.Color("name:N", sort=names, scale=alt.Scale(domain=names, range=colours), legend=legend),
         strokeDash=alt.StrokeDash("name:N", sort=names, scale=alt.Scale(domain=names, range=dashes), legend=legend),
@@ -64,7 +74,7 @@ def grid(
     # Half the colour at most, so that what is written on it can be read in light and dark.
     shade = alt.Opacity("value:Q", scale=alt.Scale(domain=[0, 1], range=[0, 0.6]), legend=None)
     squares = base.mark_rect(color="var(--accent)").encode(opacity=shade)
-    return (squares + base.mark_text(color="var(--ink)").encode(text="percent:N")).properties(
+    return (squares + base.mark_text(color="var(--ink)", aria=False).encode(text="percent:N")).properties(
         width=max(120, 44 * len(columns)), height=26 * len(rows)
     )
 
@@ -90,7 +100,7 @@ def _power(data: Data) -> list[Chart]:
     near = {f"w = {w}": points for w, points in data["curve"].items() if abs(points[-1][1]) < 50}
     return [
         (
-            "The output after each step, as a power of ten. The line of w = 0.01 would fall to -1998, so it is left "
+            "The output after each step, as a power of ten. The line of w = 0.01 would fall to −1998, so it is left "
             "out.",
             lines(near, ("step", "log10 of the output")),
         )
@@ -140,9 +150,8 @@ def _error_surface(data: Data) -> list[Chart]:
         )
         found.append(
             (
-                "The loss over the two parameters, which stands out the more the larger it is, and three descents "
-                f"{title} (learning rate {data['paths_learning_rate']:g}); a line that leaves the map was thrown off "
-                "it.",
+                f"Three descents {title}, learning rate {data['paths_learning_rate']:g}. The stronger the grey, the "
+                "larger the loss; a line that leaves the map was thrown off it.",
                 drawn.properties(width=WIDTH, height=260),
             )
         )
@@ -152,7 +161,7 @@ def _error_surface(data: Data) -> list[Chart]:
 def _gradient_lag(data: Data) -> list[Chart]:
     return [
         (
-            f"What is left of the gradient, as a power of ten, after so many steps: {when}. What falls below -25 is "
+            f"What is left of the gradient, as a power of ten, after so many steps: {when}. What falls below −25 is "
             "cut off.",
             lines(
                 {

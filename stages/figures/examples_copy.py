@@ -66,7 +66,7 @@ def show(item: Item) -> Markup:
     """Draw the target once, then each experiment's output and difference."""
     target = next(iter(item.values()))["target"]
     steps, bits = len(target), len(target[0])
-    said = f"{steps} vectors of {bits} bits"
+    said = f"{steps} vectors of {bits} bits" if bits > 1 else f"{steps} bits"
     grids = [(f"target: {said}", said, _path(target), "one")]
     for key, record in item.items():
         output = record["prediction"]

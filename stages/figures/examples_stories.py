@@ -20,17 +20,22 @@ LEGEND = (
 STYLE = """
 .example:has(.story thead) { grid-column: 1 / -1; }
 .story td { text-align: left; white-space: normal; }
+.story td:nth-child(2) { min-width: 13rem; }
+.story thead tr:first-child th { padding-bottom: 0; }
 .story .fact td { font-weight: 600; }
 .story td.weight {
-  text-align: right; font-weight: 400; font-variant-numeric: tabular-nums;
+  text-align: right; font-weight: 400; white-space: nowrap; font-variant-numeric: tabular-nums;
   background: color-mix(in srgb, var(--accent) var(--share), transparent);
 }
 .answers { margin-top: 0.5rem; }
 """
 TEMPLATE = Environment(autoescape=True).from_string("""
 <table class="story">
-{% if hops %}<thead><tr><th scope="col" colspan="2"><span class="unseen">sentence</span></th>{% for name, _ in hops -%}
-<th scope="col">{{ name }}</th>{% endfor %}</tr></thead>{% endif %}
+{% if hops %}<thead><tr><th scope="col" colspan="2" rowspan="2"><span class="unseen">sentence</span></th>
+{%- for name, most in heads %}
+<th scope="colgroup" colspan="{{ most }}">{% for part in name.split("_") -%}
+{{ part }}{% if not loop.last %}_<wbr>{% endif %}{% endfor %}</th>{% endfor %}</tr>
+<tr>{% for number, _ in hops %}<th scope="col">hop {{ number }}</th>{% endfor %}</tr></thead>{% endif %}
 <tbody>{% for sentence in story %}{% set number = loop.index0 %}
 <tr{% if number in supporting %} class="fact"{% endif %}><td>{% if number in supporting -%}
 <span role="img" aria-label="supporting fact">●</span>{% endif %}</td>
@@ -73,12 +78,15 @@ def show(item: Item) -> Markup:
     example = next(iter(item.values()))
     looks = {key: record.get("attention") or [] for key, record in item.items()}
     most = max(map(len, looks.values()))
-    hops = [
-        (f"{key}, hop {number}", weights)
+    fitting = {
+        key: attention
         for key, attention in looks.items()
-        for number, weights in enumerate(attention, start=1)
-        if len(attention) == most and len(weights) == len(example["story"])
-    ]
+        if len(attention) == most and all(len(weights) == len(example["story"]) for weights in attention)
+    }
+    heads = [(key, most) for key in fitting] if most else []
+    hops = [pair for attention in fitting.values() for pair in enumerate(attention, start=1)]
     rows = [(key, record["prediction"], record.get("confidence"), right(record)) for key, record in item.items()]
     shown = {name: example[name] for name in ("story", "question", "answer")}
-    return Markup(TEMPLATE.render(supporting=set(example.get("supporting") or []), hops=hops, rows=rows, **shown))
+    return Markup(
+        TEMPLATE.render(supporting=set(example.get("supporting") or []), heads=heads, hops=hops, rows=rows, **shown)
+    )

@@ -12,15 +12,15 @@ Record = Mapping[str, Any]
 Records = Sequence[Record]
 
 STYLE = """
-.facts th, .facts td { padding: 0.25rem 0.5rem; font-size: 0.82rem; }
-.facts thead th { text-align: right; }
-.facts thead th:first-child { text-align: left; }
-.facts td { text-align: right; font-variant-numeric: tabular-nums; border: 1px solid var(--page); }
-.facts td.share { background: color-mix(in srgb, var(--accent) var(--share), transparent); }
-.facts td.count { color: var(--muted); }
+.on-facts th, .facts td { padding: 0.25rem 0.5rem; font-size: 0.82rem; }
+.on-facts thead th { text-align: right; }
+.on-facts thead th:first-child { text-align: left; }
+.on-facts td { text-align: right; font-variant-numeric: tabular-nums; border: 1px solid var(--page); }
+.on-facts td.share { background: color-mix(in srgb, var(--accent) var(--share), transparent); }
+.on-facts td.count { color: var(--muted); }
 """
 TEMPLATE = Environment(autoescape=True).from_string("""
-<table class="facts"><caption class="unseen">Attention on supporting facts in percent, by kind and hop</caption>
+<table class="on-facts"><caption class="unseen">Attention on supporting facts in percent, by kind and hop</caption>
 <thead><tr><th scope="col" rowspan="2">kind</th><th scope="col" rowspan="2">facts</th>
 <th scope="col" rowspan="2">even attention</th>{% for name, hops in names -%}
 <th scope="colgroup" colspan="{{ hops }}">{{ name }}</th>{% endfor %}</tr>

@@ -11,6 +11,7 @@ import altair as alt
 
 LABEL = 38  # pixels at least for the numbers at an axis, so that charts align
 LOG_FROM = 20  # a loss that falls by more than this factor is drawn on a logarithmic axis
+FEW = 6  # epochs, each of which is named on its axis
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,9 @@ def _lines(
         }
         for point in points
     ]
-    epochs = alt.Axis(tickCount=5, tickMinStep=1, format="d", labelFlush=False)
+    numbers = sorted({point.epoch for point in points})
+    few = len(numbers) <= FEW  # ticks of its own choice may lie between two epochs
+    epochs = alt.Axis(values=numbers if few else alt.Undefined, tickCount=5, format="d", labelFlush=False)
     values = alt.Axis(tickCount=4, format="~r", minExtent=LABEL, values=ticks or alt.Undefined)
     seeds = alt.Chart(alt.InlineData(values=data)).mark_line(
         color=colour, strokeWidth=1.3, point=alt.OverlayMarkDef(color=colour, size=12) if _single(points) else False

@@ -32,7 +32,14 @@ def chart(
     bands = [band for band in order if any(band in points[name] for name in names)]
     # Above the drawing, so that a narrow page need not be moved sideways to read it.
     legend = alt.Legend(
-        title=None, orient="top", columns=2, labelColor="var(--ink)", labelLimit=190, symbolType="stroke", rowPadding=2
+        title=None,
+        orient="top",
+        columns=2,
+        columnPadding=28,
+        labelColor="var(--ink)",
+        labelLimit=190,
+        symbolType="stroke",
+        rowPadding=2,
     )
     labels = alt.Axis(labelAngle=0, labelExpr="split(datum.value, '\\n')", labelOverlap=False)
     encoded = alt.Chart(alt.InlineData(values=values)).encode(

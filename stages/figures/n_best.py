@@ -26,7 +26,7 @@ TEMPLATE = Environment(autoescape=True).from_string("""
 {% for said, readings in lists %}<tbody>{% for text, right, score, share in readings %}
 <tr>{% if loop.first %}<th scope="rowgroup" rowspan="{{ readings | length }}">{{ said }}</th>{% endif -%}
 <td class="text{{ ' said' if right }}">{{ text or "(nothing)" }}{{ " ✓" if right }}</td>
-<td>{{ "%.2f" | format(score) }}</td><td>{{ "%.1f" | format(100 * share) }} %</td></tr>{% endfor %}
+<td>{{ ("%.2f" | format(score)).replace("-", "−") }}</td><td>{{ "%.1f" | format(100 * share) }} %</td></tr>{% endfor %}
 </tbody>{% endfor %}</table>
 """)
 

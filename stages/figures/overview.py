@@ -43,7 +43,7 @@ def panel(rows: Sequence[Row], title: str, from_zero: bool, width: int = 150) ->
     )
     means = shown.transform_filter("!datum.seed")
     bars = means.mark_tick(thickness=2.5, size=ROW * 0.65).encode(x=values, description="description:N")
-    texts = means.mark_text(align="left", x=width + 10, fontSize=11).encode(
+    texts = means.mark_text(align="left", x=width + 10, fontSize=11, aria=False).encode(
         text="text:N", color=alt.value("var(--ink)")
     )
     return alt.layer(dots, bars, texts).properties(

@@ -27,6 +27,7 @@ LOWER_IS_BETTER = {  # by words in a metric's name: "accuracy" is that of "token
     "precision": False,
     "recall": False,
 }
+LARGE = 100.0  # a figure from which on more than one decimal says nothing
 MILLISECONDS = "_error_ms"  # how the name of a metric ends that is a time
 
 
@@ -53,18 +54,19 @@ class Column:
         """Which way is better, in words."""
         return "lower is better" if self.lower_is_better else "higher is better"
 
-    def write(self, value: float) -> str:
-        """Write a figure of this column."""
-        return f"{value:.{self.decimals}f}"
+    def write(self, value: float, beside: float = 0.0) -> str:
+        """Write a figure of this column, with one decimal where it, or the figure ``beside`` it, is 100 or more."""
+        large = max(abs(value), abs(beside)) >= LARGE
+        return f"{value:.{min(self.decimals, 1) if large else self.decimals}f}"
 
     def spread(self, values: Mapping[str, float]) -> str:
         """Write mean ± standard deviation."""
-        return f"{self.write(values['mean'])} ± {self.write(values['std'])}"
+        return f"{self.write(values['mean'])} ± {self.write(values['std'], values['mean'])}"
 
     def best(self, rows: Sequence[Metrics]) -> float | None:
-        """Give the best mean, or None where there are not two to compare."""
+        """Give the best mean, or None where there are not two that differ."""
         means = [row[self.metric]["mean"] for row in rows if self.metric in row]
-        if len(means) < 2:
+        if len(set(means)) < 2:
             return None
         return min(means) if self.lower_is_better else max(means)
 

@@ -46,6 +46,7 @@ class Demonstration:
 class Claim:
     """A claim of the notes and its verdict; ``found`` says in a sentence what that rests on.
 
+    It stands under the first of ``items``, the one that the claim names first.
     A ``worked`` claim rests on the worked example of that key.
     """
 
@@ -115,7 +116,7 @@ def read_claims(stated: Mapping[str, claims.Claim]) -> list[Claim]:
 def _claim(stated: claims.Claim, judged: Mapping[str, Any]) -> Claim:
     worked = stated.demonstration
     return Claim(
-        items=sorted(numbers(stated.notes)),
+        items=[number for note in stated.notes for number in sorted(numbers([note]))],
         text=stated.english,
         chinese=stated.chinese,
         correction=stated.correction,
@@ -127,14 +128,17 @@ def _claim(stated: claims.Claim, judged: Mapping[str, Any]) -> Claim:
 
 def _measured(stated: claims.Comparison, judged: Mapping[str, Any]) -> str:
     """Say what was compared, and what came out."""
-    metric = results_table.label(stated.metric)
-    against = f"{stated.than} {judged['than']:.4g}" if isinstance(stated.than, str) else f"{judged['than']:.4g}"
+    figures = [{"mean": float(judged[side])} for side in ("figure", "than")]
+    column = results_table.column(stated.metric, figures)
+    figure, than = (column.write(side["mean"]) for side in figures)
+    effect, low, high = (f"{judged[name]:+.{column.decimals}f}" for name in ("effect", "low", "high"))
+    against = f"{stated.than} {than}" if isinstance(stated.than, str) else than
     if stated.than_metric:
         against += f" ({results_table.label(stated.than_metric)})"
     margin = f"; asked for: {stated.direction} by more than {stated.margin:g}" if stated.margin else ""
     sentence = (
-        f"{metric[0].upper()}{metric[1:]}: {stated.experiment} {judged['figure']:.4g} against {against}; difference "
-        f"{judged['effect']:+.2f}, 95 % interval {judged['low']:+.2f} to {judged['high']:+.2f}, "
+        f"{column.heading[0].upper()}{column.heading[1:]}: {stated.experiment} {figure} against {against}; difference "
+        f"{effect}, 95 % interval {low} to {high}, "
         f"p = {judged['p_adjusted']:.2g} among all claims{margin}."
     )
     return sentence.replace("-", "−")
@@ -143,8 +147,8 @@ def _measured(stated: claims.Comparison, judged: Mapping[str, Any]) -> str:
 def tally(found: Sequence[Claim]) -> str:
     """Say in a sentence how many claims hold."""
     counts = Counter(claim.verdict for claim in found)
-    said = f"Of {len(found)} claims, {counts['holds']} hold and {counts['does not hold']} do not"
-    return f"{said}; {counts['undecided']} are undecided."
+    said = f"Of {len(found)} claims, {counts['holds']} hold and {counts['does not hold']} do not hold"
+    return f"{said}; on {counts['undecided']} the data do not tell (undecided)."
 
 
 def tell(

@@ -49,7 +49,7 @@ def section_panels(section: Section) -> list[Markup]:
     drawn = []
     for metric, results in section.headlines.items():
         said = "; ".join(f"{result.key} {result.metrics[metric]['mean']:.4g}" for result in results)
-        alternative = f"{results_table.label(metric)} on {section.dataset}, mean over seeds: {said}"
+        alternative = f"{results_table.label(metric)} on {section.name}, mean over seeds: {said}"
         drawn.append(inline(panel(metric, results, "", width=170), alternative))
     return drawn
 

@@ -95,6 +95,11 @@ class Section:
     anchor: str = ""
 
     @property
+    def name(self) -> str:
+        """The data set's name in words."""
+        return self.dataset.replace("_", " ")
+
+    @property
     def text(self) -> str:
         """What the data are, and what they test."""
         return themes.DATASETS.get(self.dataset, "")

@@ -94,7 +94,7 @@ def _slot_figure(section: Section) -> Figure | None:
         most = ", ".join(f"{slot} ({gain:+.0f} points)" for slot, gain in list(gained.items())[:3] if gain > 0)
         note += f" {pair[1]} reads both ways, {pair[0]} of the same cell forward only"
         note += f": what comes later in the sentence matters most to {most} (N7)." if most else " (N7)."
-    return Figure(f"F1 by slot on {section.dataset}", note, body)
+    return Figure(f"F1 by slot on {section.name}", note, body)
 
 
 def _both_ways(section: Section) -> tuple[str, str] | None:
@@ -128,7 +128,7 @@ def _confusion_figure(section: Section) -> Figure | None:
         f"the larger the share of its row. Of slots that are ever confused, the {confusion.MOST} confused most often; "
         "whether a token begins its slot has no part in this."
     )
-    return Figure(f"Which slots are taken for which on {section.dataset}", note, body)
+    return Figure(f"Which slots are taken for which on {section.name}", note, body)
 
 
 def _attention_figure(section: Section) -> Figure | None:
@@ -140,7 +140,9 @@ def _attention_figure(section: Section) -> Figure | None:
                 f"colour, the larger its weight, relative to the largest of its text. The first {attention.EACH} right "
                 f"and wrong test examples of at most {attention.LONGEST} steps, in an order that a hash fixes."
             )
-            return Figure(f"Where attention looks on {section.dataset}", note, body)
+            if "&lt;unk&gt;" in body:
+                note += " <unk> is a word too rare in training to have a vector of its own."
+            return Figure(f"Where attention looks on {section.name}", note, body)
     return None
 
 
@@ -159,7 +161,7 @@ def _gates_figure(section: Section) -> Figure | None:
         f"{gates.mean_opening(trace, 'forget'):.2f} on average (N8, N19)."
     )
     body = gates.draw(trace, bool(result.experiment.model.get("bidirectional")))
-    return Figure(f"Gates over one example of {section.dataset}", note, body)
+    return Figure(f"Gates over one example of {section.name}", note, body)
 
 
 def _heads_figure(section: Section) -> Figure | None:
@@ -172,7 +174,7 @@ def _heads_figure(section: Section) -> Figure | None:
         f"{result.key} on two test sequences, first seed: the first of the test data, and the first of the longest, "
         f"beyond all that training had (N28). {heads.LEGEND}"
     )
-    return Figure(f"Where the heads are on {section.dataset}", note, heads.draw(trace))
+    return Figure(f"Where the heads are on {section.name}", note, heads.draw(trace))
 
 
 def _kind_figure(section: Section) -> Figure | None:
@@ -182,7 +184,7 @@ def _kind_figure(section: Section) -> Figure | None:
         "Percent, mean over seeds, of every experiment; the least of each kind is bold. A kind with an error above "
         f"{kind_scores.FAILED:g} % counts as failed (Weston et al. 2015)."
     )
-    return Figure(f"Error by kind of question on {section.dataset}", note, body) if body else None
+    return Figure(f"Error by kind of question on {section.name}", note, body) if body else None
 
 
 def _fact_figure(section: Section) -> Figure | None:
@@ -192,9 +194,10 @@ def _fact_figure(section: Section) -> Figure | None:
     note = (
         "Percent of a hop’s attention, mean over test questions of the first seed, on the sentences that the answer "
         "rests on, which training never tells. A network of one hop cannot look for a second fact by what the first "
-        "one says (N29)."
+        "one says (N29). Beside the kind stand the mean number of those sentences, and the percentage that they "
+        "would have if attention were even over the story."
     )
-    return Figure(f"Where the hops look on {section.dataset}", note, body) if body else None
+    return Figure(f"Where the hops look on {section.name}", note, body) if body else None
 
 
 def _speech_figures(section: Section) -> list[Figure | None]:
@@ -208,7 +211,13 @@ def _speech_figures(section: Section) -> list[Figure | None]:
             "point, the more symbols. On the dashed line a confidence means what it says; above it a network is better "
             "than it believes. First seeds."
         )
-        drawn.append(Figure(f"What a confidence is worth on {section.dataset}", note, inline(sure, "Calibration")))
+        said = "; ".join(
+            f"{result.key}: {', '.join(f'{100 * mean:.0f} % {100 * share:.0f} %' for mean, share, _ in told)}"
+            for result in heard
+            if (told := calibration.bins(result.predictions))
+        )
+        body = inline(sure, f"Mean confidence and share right of the symbols of each band of confidence; {said}")
+        drawn.append(Figure(f"What a confidence is worth on {section.name}", note, body))
     return drawn
 
 
@@ -257,14 +266,14 @@ def _n_best_figure(section: Section) -> Figure | None:
                 "examples in which the first two are nearest to each other; ✓ marks a reference. The score is what the "
                 "search orders by; the shares are those of the probabilities. First seed."
             )
-            return Figure(f"Other outputs on {section.dataset}", note, body)
+            return Figure(f"Other outputs on {section.name}", note, body)
         if body:
             note = (
                 f"The readings that the beam search of {result.key} ended with, the best {n_best.SHOWN}, of the test "
                 "examples in which the first two are nearest to each other; ✓ marks what was said. The score is the "
                 "log-probability, and with a language model that of the text too. First seed."
             )
-            return Figure(f"Other readings on {section.dataset}", note, body)
+            return Figure(f"Other readings on {section.name}", note, body)
     return None
 
 
@@ -285,7 +294,7 @@ def _length_figure(section: Section) -> Figure | None:
         "out."
     )
     alternative = f"{measure.unit} by {measure.axis}: {_said(points)}"
-    return Figure(f"{measure.heading} on {section.dataset}", note, inline(drawn, alternative))
+    return Figure(f"{measure.heading} on {section.name}", note, inline(drawn, alternative))
 
 
 def _said(points: Mapping[str, Mapping[str, float]]) -> str:
@@ -316,7 +325,7 @@ def _range_figures(section: Section) -> list[Figure]:
         colours = _colours([section.results[key] for key in points])
         drawn = lines.chart(points, order, ("length of the test sequences", unit), colours)
         note = "Mean over seeds. Lengths beyond those of training tell whether a procedure was learnt, or its examples."
-        heading = f"{results_table.label(metric).capitalize()} by length on {section.dataset}"
+        heading = f"{results_table.label(metric).capitalize()} by length on {section.name}"
         figures.append(Figure(heading, note, inline(drawn, f"{unit} by length: {_said(points)}")))
     return figures
 
@@ -352,7 +361,7 @@ def _similarity_figure(section: Section) -> Figure | None:
         tokenize = str(results[0].experiment.metric.get("tokenize", "zh"))
         note += f" By sacrebleu: {similarity_bands.signatures(tokenize)}."
     alternative = f"{titles[1]} by {titles[0]}: {_said(points)}"
-    return Figure(f"Score by similarity to training on {section.dataset}", note, inline(drawn, alternative))
+    return Figure(f"Score by similarity to training on {section.name}", note, inline(drawn, alternative))
 
 
 def _attention_map_figure(section: Section) -> Figure | None:
@@ -370,14 +379,14 @@ def _attention_map_figure(section: Section) -> Figure | None:
         "it would put out itself, a column one of the source. The "
         "deeper a square, the larger the weight with which the one symbol looked at the other; a row’s weights "
         f"sum to 100 %, and those of {attention_map.WRITTEN} % and more are written. A decoder without attention has "
-        "one vector for the whole source (N24)."
+        "one vector for the whole source (N24). </s> is the stop symbol."
     )
     body = Markup().join(
         Markup("<figure><figcaption>{} ({})</figcaption>{}</figure>").format(key, kind.replace("_", " "), body)
         for key, kind, body in drawn
     )
     return Figure(
-        f"Where the decoder looks on {section.dataset}", note, Markup('<div class="looks">{}</div>').format(body)
+        f"Where the decoder looks on {section.name}", note, Markup('<div class="looks">{}</div>').format(body)
     )
 
 
@@ -423,7 +432,7 @@ def _vector_figure(section: Section) -> Figure | None:
             Markup("<figure><figcaption>{}</figcaption>{}</figure>").format(caption, drawn) for caption, drawn in maps
         )
     )
-    return Figure(f"A map of the vectors on {section.dataset}", note, body)
+    return Figure(f"A map of the vectors on {section.name}", note, body)
 
 
 def _unseen_words(section: Section, records: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -446,7 +455,7 @@ def _neighbours_figure(section: Section) -> Figure | None:
         "vectors are nearest by cosine (1: the same direction), first seed. A vector that has lost the order of the "
         "words is the same for every order of them (N26)."
     )
-    return Figure(f"Nearest neighbours on {section.dataset}", note, body)
+    return Figure(f"Nearest neighbours on {section.name}", note, body)
 
 
 def _extremes_figure(section: Section) -> Figure | None:
@@ -460,4 +469,4 @@ def _extremes_figure(section: Section) -> Figure | None:
         "with the same number, the longest comes first. The extremes show what can happen, not what is usual."
     )
     body = extremes.draw({result.key: result.predictions for result in results}, kind)
-    return Figure(f"Best and worst examples from {section.dataset}", f"{note} {kind.LEGEND}", body)
+    return Figure(f"Best and worst examples from {section.name}", f"{note} {kind.LEGEND}", body)

@@ -311,7 +311,8 @@ class Server:
         """Start DVC on the stage, in a session of its own, so that all it starts can be ended."""
         log = log_path(name)
         log.parent.mkdir(parents=True, exist_ok=True)
-        self._orders.write(f"{name}\t{log}\n".encode())
+        with contextlib.suppress(BrokenPipeError):  # then there is no answer either
+            self._orders.write(f"{name}\t{log}\n".encode())
         while len(answer := self._read()) > 1:
             self._note(answer)
         return Running(name, answer[0], log, time.monotonic())
@@ -325,7 +326,10 @@ class Server:
     def _read(self) -> list[int]:
         if line := self._answers.readline():
             return [int(number) for number in line.split()]
-        raise ChildProcessError("the process that starts the stages (stages/run_stage.py) was ended from outside")
+        raise InputError(
+            "the process that starts the stages (stages/run_stage.py) has ended, killed for a lack of memory or by "
+            "somebody; the same command goes on from here"
+        )
 
     def _note(self, answer: list[int]) -> None:
         session, status = answer

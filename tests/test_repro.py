@@ -269,6 +269,18 @@ def test_a_killed_stage_fails_and_leaves_nothing_running(project: Path, start: S
     assert working(project) == []
 
 
+def test_without_the_process_that_starts_stages_it_ends_with_one_sentence(project: Path, start: Start) -> None:
+    process = start(project, HANG="left")
+    wait_until_it_hangs(process, project)
+    (server,) = psutil.Process(process.pid).children()
+    server.kill()
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert errors.startswith("error: the process that starts the stages ")
+    assert len(errors.splitlines()) == 1
+    assert working(project) == []
+
+
 @pytest.mark.parametrize("with_dvc", [False, True])
 def test_a_killed_run_leaves_nothing_in_the_way(
     project: Path, environment: dict[str, str], start: Start, with_dvc: bool

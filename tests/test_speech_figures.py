@@ -61,7 +61,7 @@ def test_readings_stand_in_the_order_of_the_search_with_their_shares() -> None:
     near = record("ab", "ab", n_best=[reading("ab", -2.0, score=-1.0), reading("b", -0.5, score=-1.0)])
     assert n_best.choose([far, near, record("a", "a")]) == [near, far]
     text = str(n_best.draw([near], ""))
-    assert re.findall(r"<td>(-?[\d.]+)</td><td>([\d.]+) %", text) == [("-1.00", "50.0"), ("-1.00", "50.0")]
+    assert re.findall(r"<td>(−?[\d.]+)</td><td>([\d.]+) %", text) == [("−1.00", "50.0"), ("−1.00", "50.0")]
     assert "ab ✓" in text
     assert n_best.draw([record("a", "a")], "") is None
 
@@ -72,7 +72,7 @@ def test_outputs_for_a_source_are_marked_by_any_reference() -> None:
     example = {"id": "a", "source": ["a", "<"], "targets": [["IY"], ["EY"]], "target": ["IY"], "n_best": shown}
     text = str(n_best.draw([example], " "))
     assert re.findall(r'class="text(.*?)">(.*?)</td>', text) == [("", "AH"), (" said", "EY ✓")]
-    assert re.findall(r"<td>(-?[\d.]+)</td><td>([\d.]+) %", text) == [("-0.50", "50.0"), ("-0.75", "50.0")]
+    assert re.findall(r"<td>(−?[\d.]+)</td><td>([\d.]+) %", text) == [("−0.50", "50.0"), ("−0.75", "50.0")]
     assert ">a &lt;<" in text
     translated = {"id": "t", "source": "box", "target": "盒", "n_best": [{**shown[0], "prediction": "盒"}] * 2}
     assert str(n_best.draw([translated], " ")).count("盒 ✓") == 2

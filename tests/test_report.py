@@ -486,6 +486,7 @@ def test_attention_stands_beside_the_sentences() -> None:
         ("bleu", [], "BLEU", "higher is better"),
         ("bits_per_sequence", [], "bits per sequence", "lower is better"),
         ("bit_error_rate_120", [], "bit error rate at 120 (%)", "lower is better"),
+        ("precision_at_10", [], "precision at 10 (%)", "higher is better"),
         ("accuracy_yes_no", ["accuracy"], "accuracy: yes no (%)", "higher is better"),
         ("phoneme_error_rate", [], "phoneme error rate (%)", "lower is better"),
         ("boundary_error_ms", [], "boundary error (ms)", "lower is better"),

@@ -104,7 +104,9 @@ def label(metric: str, among: Sequence[str] = ()) -> str:
         base = max(bases, key=len)
         return f"{label(base)}: {_words(metric.removeprefix(base).split('_'))}"
     *words, last = metric.split("_")
-    return f"{_words(words)} at {last}" if words and last.isdigit() else _words([*words, last])
+    if words and last.isdigit() and words[-1] not in ("at", "to"):
+        words.append("at")
+    return _words([*words, last])
 
 
 def chosen(rows: Sequence[Metrics], most: int) -> list[Column]:

@@ -10,9 +10,14 @@ seconds of a training; then the error by task. Settings were chosen on validatio
 With ``--output``, every seed's scores are kept in FILE (JSON) as they come, and what stands there already is not run
 again. The training is kept in a folder beside it, so that one that was killed goes on.
 
-On 2026-11-28, on one core of an AMD EPYC that other work shared: memory_network 14.5 +- 0.7 % (15.3, 13.9, 14.4),
-10.3 failed (11, 9, 11), 555 CPU seconds for the three trainings; memory_network_1_hop, seed 1 alone, 24.5 %, 14 failed,
-112 CPU seconds.
+On 2026-11-28, on one core of an AMD EPYC that other work shared, seeds 1 to 3 (mean error in %, failed tasks, CPU
+seconds of the three trainings together):
+
+    memory_network           14.4 +- 0.2 (14.2, 14.5, 14.5)    9, 11, 11     390
+    memory_network_2_hops    15.0 +- 0.7 (14.6, 15.8, 14.8)    10, 12, 10    348
+    memory_network_1_hop     24.9 +- 0.1 (24.8, 25.0, 24.9)    15, 15, 15    297
+    entity_network           30.9 +- 1.2 (29.6, 31.9, 31.2)    16, 17, 16    369
+    transformer_reader       19.2 +- 0.5 (19.0, 19.8, 18.8)    15, 16, 14    472
 """
 
 import argparse

@@ -311,6 +311,7 @@ class Server:
         """Start DVC on the stage, in a session of its own, so that all it starts can be ended."""
         log = log_path(name)
         log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_bytes(b"")  # there, and without an earlier run's lines, before anybody looks
         with contextlib.suppress(BrokenPipeError):  # then there is no answer either
             self._orders.write(f"{name}\t{log}\n".encode())
         while len(answer := self._read()) > 1:
@@ -318,10 +319,10 @@ class Server:
         return Running(name, answer[0], log, time.monotonic())
 
     def status(self, stage: Running) -> int | None:
-        """Give the exit status of a stage (below 0: the signal that ended it), or None where it runs."""
+        """Give the exit status of a stage (below 0: the signal that ended it), once; None where it runs."""
         while select.select([self._answers], [], [], 0)[0]:
             self._note(self._read())
-        return self._ended.get(stage.session)
+        return self._ended.pop(stage.session, None)  # a later stage may get the same number
 
     def _read(self) -> list[int]:
         if line := self._answers.readline():

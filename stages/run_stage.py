@@ -38,6 +38,10 @@ from ruamel.yaml.representer import SafeRepresenter
 from stages.core.files import write_text
 
 LOCK = "dvc.lock"
+COMMAND = re.compile(r"python -m (?P<module>stages\.\w+)(?P<arguments>.*)")
+BOOKKEEPING = ("dvc.cli", "dvc.commands.repro", "dvc.repo")
+LIBRARIES = ("dvclive.lightning", "pytorch_lightning", "safetensors.torch", "torch")
+TICK = 0.05  # seconds between two looks at the running stages
 
 
 class Representer(SafeRepresenter):
@@ -125,11 +129,6 @@ def read_entry(path: str, stage: str) -> dict[str, Any]:
     """Give of ``dvc.lock`` what it takes to run ``stage`` alone: its own entry, if it has one."""
     stages = read_lock(path).get("stages", {})
     return {"schema": "2.0", "stages": {stage: stages[stage]}} if stage in stages else {}
-
-
-COMMAND = re.compile(r"python -m (?P<module>stages\.\w+)(?P<arguments>.*)")
-LIBRARIES = ("dvclive.lightning", "pytorch_lightning", "safetensors.torch", "torch")
-TICK = 0.05  # seconds between two looks at the running stages
 
 
 def fork(work: Callable[[], object]) -> int:
@@ -236,12 +235,11 @@ def serve() -> None:
 
 
 def main() -> None:
-    """Load the libraries and serve; the only argument is 1 where the stages need torch, and 0."""
+    """Load the libraries and serve; the only argument is 1 where the stages need torch, and 0 otherwise."""
     forks = sys.platform == "linux"
     adapt_dvc(forks)
-    if forks and sys.argv[1] == "1":
-        for library in LIBRARIES:
-            importlib.import_module(library)
+    for library in (*BOOKKEEPING, *(LIBRARIES if forks and sys.argv[1] == "1" else ())):
+        importlib.import_module(library)
     gc.freeze()  # the garbage collector of a fork need not walk what was loaded here: a third of DVC's time
     serve()
 

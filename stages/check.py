@@ -4,18 +4,19 @@
 others to be trained.
 """
 
-from stages.core import claims, demonstration, errors, params, roles
-from stages.core.params import Experiment, Params
-from stages.core.task import read_training
+from stages.core import claims, demonstration
+from stages.core.base import errors, params
+from stages.core.base.params import Experiment, Params
+from stages.core.learning.task import read_training
 
 
 def check(values: Params) -> None:
     """Read all settings; raises InputError at the first that is wrong."""
     for name, real in values.datasets.items():
-        module = roles.load_role("dataset", name, f"datasets.{name}")
+        module = params.load_role("dataset", name, f"datasets.{name}")
         params.read_settings(module.Settings, real.prepare, f"datasets.{name}.prepare")
     for name, generated in values.generated.items():
-        module = roles.load_role("dataset", name, f"generated.{name}")
+        module = params.load_role("dataset", name, f"generated.{name}")
         params.read_settings(module.Settings, generated, f"generated.{name}")
     for name, experiment in values.experiments.items():
         check_experiment(experiment, f"experiments.{name}")
@@ -25,7 +26,7 @@ def check(values: Params) -> None:
 
 def check_experiment(experiment: Experiment, where: str) -> None:
     """Read the settings of one experiment; ``where`` is its key."""
-    parts = {role: roles.load_part(role, getattr(experiment, role), f"{where}.{role}") for role in roles.PARTS}
+    parts = {role: params.load_part(role, getattr(experiment, role), f"{where}.{role}") for role in params.PARTS}
     read_training(parts["model"][0], experiment.training, f"{where}.training")
 
 

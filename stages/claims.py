@@ -25,10 +25,11 @@ from typing import Any
 
 import numpy as np
 
-from stages.core import claims, errors, files, params, roles, statistics
+from stages.core import claims, statistics
+from stages.core.base import errors, files, params
+from stages.core.base.errors import InputError
+from stages.core.base.params import Experiment, Params
 from stages.core.claims import CLAIMS, Claim, Comparison, Worked
-from stages.core.errors import InputError
-from stages.core.params import Experiment, Params
 from stages.core.statistics import Estimate, Resampling, Side
 
 PREDICTIONS, DEMONSTRATIONS = Path("data/predictions"), Path("data/demonstrations")
@@ -116,7 +117,7 @@ def side(name: str, key: str, metric: str, scored: Mapping[str, Scored]) -> Side
 def score(key: str, experiment: Experiment) -> Scored:
     """Take the metrics of the experiment ``key`` apart by example; raises InputError where predictions are missing."""
     seeds = [files.read_jsonl(PREDICTIONS / key / f"seed_{seed}.jsonl") for seed in experiment.seeds]
-    module, settings = roles.load_part("metric", experiment.metric, f"experiments.{key}.metric")
+    module, settings = params.load_part("metric", experiment.metric, f"experiments.{key}.metric")
     is_fixed = len(seeds) > 1 and all(records == seeds[0] for records in seeds)
     # What is the same for every seed is taken apart once.
     tallies = [module.tallies(records, settings) for records in (seeds[:1] if is_fixed else seeds)]

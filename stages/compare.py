@@ -52,8 +52,8 @@ from rich.table import Table
 from rich.text import Text
 from scipy.special import stdtr, stdtrit
 
-from stages.core import errors
-from stages.core.errors import InputError
+from stages.core.base import errors
+from stages.core.base.errors import InputError
 from stages.figures.results_table import lower_is_better
 
 METRICS = "data/metrics"

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import torch
 
-from stages.core import demonstration, errors, files, params
+from stages.core import demonstration
+from stages.core.base import errors, files, params
 
 FOLDER = Path("data/demonstrations")
 

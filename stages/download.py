@@ -38,9 +38,9 @@ from unearth import Link, PackageFinder
 from unearth.auth import MultiDomainBasicAuth
 from unearth.fetchers import PyPIClient
 
-from stages.core.errors import InputError, run
-from stages.core.files import whole_folder
-from stages.core.params import PARAMS, choose, load, read_settings, settings
+from stages.core.base.errors import InputError, run
+from stages.core.base.files import whole_folder
+from stages.core.base.params import PARAMS, choose, load, read_settings, settings
 
 RAW = Path("data/raw")
 CHUNK = 1 << 16

@@ -17,10 +17,12 @@ from typing import Any
 
 import torch
 
-from stages.core import artifact, dataset, errors, files, params, roles
+from stages.core import dataset
+from stages.core.base import errors, files, params
+from stages.core.base.params import Experiment
 from stages.core.dataset import Example
-from stages.core.params import Experiment
-from stages.core.task import Task
+from stages.core.learning import artifact
+from stages.core.learning.task import Task
 
 CHECKPOINTS, PREDICTIONS = Path("data/checkpoints"), Path("data/predictions")
 METRICS, CURVES = Path("data/metrics"), Path("data/curves")
@@ -67,8 +69,8 @@ def join_curves(curves: dict[str, str]) -> str:
 def evaluate(name: str, experiment: Experiment) -> None:
     """Predict and score every seed; the outputs appear when all are done."""
     where = f"experiments.{name}"
-    decoder, decoder_settings = roles.load_part("decoder", experiment.decoder, f"{where}.decoder")
-    metric, metric_settings = roles.load_part("metric", experiment.metric, f"{where}.metric")
+    decoder, decoder_settings = params.load_part("decoder", experiment.decoder, f"{where}.decoder")
+    metric, metric_settings = params.load_part("metric", experiment.metric, f"{where}.metric")
     data = Path("data/prepared") / experiment.dataset
     examples, arrays = dataset.read_split(data, "test"), dataset.read_arrays(data)
     scores: dict[str, dict[str, float]] = {}

@@ -7,12 +7,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from stages.core import dataset, errors, files, params, roles
+from stages.core import dataset
+from stages.core.base import errors, files, params
 
 
 def generate(name: str, values: dict[str, Any]) -> None:
     """Generate and split the data; the outputs appear when all is well."""
-    module = roles.load_role("dataset", name, f"generated.{name}")
+    module = params.load_role("dataset", name, f"generated.{name}")
     prepared = module.generate(params.read_settings(module.Settings, values, f"generated.{name}"))
     with files.whole_folder(Path("data/prepared") / name) as folder:
         dataset.write_prepared(prepared, folder)

@@ -15,10 +15,11 @@ from typing import Any
 
 import torch
 
-from stages.core import artifact, errors, params, roles
+from stages.core.base import errors, params
+from stages.core.base.errors import InputError
 from stages.core.dataset import Example
-from stages.core.errors import InputError
-from stages.core.task import Task
+from stages.core.learning import artifact
+from stages.core.learning.task import Task
 
 PIECE = 0.5  # seconds of a stream
 
@@ -47,7 +48,7 @@ def read(task: Task, given: str) -> list[Example]:
 def predict(task: Task, decoder: dict[str, Any], given: str) -> list[str]:
     """Read, decode and show each example of the input ``given`` (a path, or "-")."""
     examples = read(task, given)
-    module, settings = roles.load_part("decoder", decoder, "decoder")
+    module, settings = params.load_part("decoder", decoder, "decoder")
     shown = []
     with torch.inference_mode():
         for example in examples:

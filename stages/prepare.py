@@ -8,12 +8,13 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from stages.core import audio, dataset, errors, files, params, roles
+from stages.core import audio, dataset
+from stages.core.base import errors, files, params
 
 
 def prepare(name: str, values: params.Dataset) -> None:
     """Validate and split the raw data; the outputs appear when all is well."""
-    module = roles.load_role("dataset", name, f"datasets.{name}")
+    module = params.load_role("dataset", name, f"datasets.{name}")
     settings = params.read_settings(module.Settings, values.prepare, f"datasets.{name}.prepare")
     prepared: dataset.Prepared = module.prepare(Path("data/raw") / name, settings)
     if prepared.waveforms:

@@ -19,9 +19,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from stages.core import claims
-from stages.core.errors import run
-from stages.core.files import write_text
-from stages.core.params import Params, load
+from stages.core.base.errors import run
+from stages.core.base.files import write_text
+from stages.core.base.params import Params, load
 from stages.figures import measures, overview, results_table
 from stages.reporting import lecture, plots, results
 from stages.reporting.drawing import COLOURS, merge_squares, standalone

@@ -38,9 +38,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from stages.core import errors, params, roles
-from stages.core.errors import InputError
-from stages.core.files import read_json
+from stages.core.base import errors, params
+from stages.core.base.errors import InputError
+from stages.core.base.files import read_json
 
 DVC = Path(".dvc")
 FOLDER = DVC / "tmp" / "seqlab"
@@ -84,7 +84,7 @@ def check_params(values: params.Params) -> None:
         if experiment.dataset not in datasets:
             meant = params.meant(experiment.dataset, datasets)
             raise InputError(f"{params.PARAMS}: {where}.dataset is {experiment.dataset!r}, which is no dataset{meant}")
-        for role in roles.PARTS:
+        for role in params.PARTS:
             _check_file(role, getattr(experiment, role).get("name"), f"{where}.{role}.name")
 
 
@@ -97,10 +97,10 @@ def check_settings() -> None:
 
 
 def _check_file(role: str, name: Any, where: str) -> None:
-    known = roles.names(role)
+    known = params.names(role)
     if name not in known:
         raise InputError(
-            f"{params.PARAMS}: {where} is {name!r}, but stages/{roles.ROOMS[role]} has no such file"
+            f"{params.PARAMS}: {where} is {name!r}, but stages/{params.ROOMS[role]} has no such file"
             f"{params.meant(str(name), known)}"
         )
 

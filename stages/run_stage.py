@@ -35,7 +35,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.representer import SafeRepresenter
 
-from stages.core.files import write_text
+from stages.core.base.files import write_text
 
 LOCK = "dvc.lock"
 COMMAND = re.compile(r"python -m (?P<module>stages\.\w+)(?P<arguments>.*)")

@@ -15,9 +15,11 @@ from typing import Any
 
 import torch
 
-from stages.core import artifact, dataset, errors, files, params, roles, trainer
-from stages.core.params import Experiment
-from stages.core.task import Training, read_training
+from stages.core import dataset, trainer
+from stages.core.base import errors, files, params
+from stages.core.base.params import Experiment
+from stages.core.learning import artifact
+from stages.core.learning.task import Training, read_training
 
 CHECKPOINTS, TIMINGS, RESUME = Path("data/checkpoints"), Path("data/timings"), Path("data/resume")
 
@@ -37,8 +39,8 @@ def fingerprint(experiment: Experiment, data: Path) -> str:
 def train(name: str, experiment: Experiment) -> None:
     """Train every seed in turn; the outputs appear when all are done."""
     where = f"experiments.{name}"
-    module, settings = roles.load_part("task", experiment.task, f"{where}.task")
-    model, _ = roles.load_part("model", experiment.model, f"{where}.model")
+    module, settings = params.load_part("task", experiment.task, f"{where}.task")
+    model, _ = params.load_part("model", experiment.model, f"{where}.model")
     plan = read_training(model, experiment.training, f"{where}.training")
     data = Path("data/prepared") / experiment.dataset
     examples = {split: dataset.read_split(data, split) for split in ("train", "validation")}

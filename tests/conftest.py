@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from stages.core.dataset import Example
-from stages.core.task import Task
+from stages.core.learning.task import Task
 
 torch.set_num_threads(1)
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from stages.core.errors import InputError
-from stages.core.params import read_settings
+from stages.core.base.errors import InputError
+from stages.core.base.params import read_settings
 from stages.metrics import accuracy
 
 RECORDS = [

@@ -8,7 +8,7 @@ import soundfile
 
 from stages.core import audio
 from stages.core.audio import FRONT_ENDS, Waveform, arrays, log_mel, mfcc, read, resample
-from stages.core.errors import InputError
+from stages.core.base.errors import InputError
 
 
 def tone(frequency: float, seconds: float = 1.0, rate: int = 16000) -> np.ndarray:

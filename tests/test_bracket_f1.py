@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from stages.core.errors import InputError
+from stages.core.base.errors import InputError
 from stages.datasets import treebank
 from stages.metrics.bracket_f1 import Settings, read_brackets, score
 

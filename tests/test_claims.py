@@ -14,9 +14,10 @@ import yaml
 from scipy import stats
 
 from stages import claims as stage
-from stages.core import claims, params, roles, statistics
-from stages.core.errors import InputError
-from stages.core.params import Experiment
+from stages.core import claims, statistics
+from stages.core.base import params
+from stages.core.base.errors import InputError
+from stages.core.base.params import Experiment
 from stages.core.statistics import Estimate, Resampling, Side
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -262,10 +263,10 @@ def records() -> dict[str, tuple[dict[str, Any], list[dict[str, Any]]]]:
     }
 
 
-@pytest.mark.parametrize("name", roles.names("metric"))
+@pytest.mark.parametrize("name", params.names("metric"))
 def test_a_metric_by_example_adds_up_to_the_metric(name: str) -> None:
     values, made = records()[name]
-    module, settings = roles.load_part("metric", {"name": name, **values}, "metric")
+    module, settings = params.load_part("metric", {"name": name, **values}, "metric")
     scores, tallies = module.score(made, settings), module.tallies(made, settings)
     resampling = Resampling([str(place) for place in range(len(made))], draws=10)
     assert tallies and set(tallies) <= set(scores)
@@ -278,7 +279,7 @@ def test_bits_beside_the_bayes_cost_add_up_too() -> None:
     made = [
         {"length": n, "target": ["1"], "bits": 3.0 * n + m, "bayes_bits": 2.5 * n, "wrong_bits": 0} for n, m in BITS
     ]
-    module, settings = roles.load_part("metric", {"name": "bits", "length": 2, "bayes": True}, "metric")
+    module, settings = params.load_part("metric", {"name": "bits", "length": 2, "bayes": True}, "metric")
     scores, tallies = module.score(made, settings), module.tallies(made, settings)
     resampling = Resampling([str(place) for place in range(len(made))], draws=10)
     for metric in ("bits_per_sequence", "excess_over_bayes", "excess_over_bayes_5"):
@@ -288,7 +289,7 @@ def test_bits_beside_the_bayes_cost_add_up_too() -> None:
 @pytest.mark.parametrize("name", ["bleu", "span_f1", "speech_recognition"])
 def test_an_example_drawn_twice_counts_twice(name: str) -> None:
     values, made = records()[name]
-    module, settings = roles.load_part("metric", {"name": name, **values}, "metric")
+    module, settings = params.load_part("metric", {"name": name, **values}, "metric")
     resampling = Resampling([str(place) for place in range(len(made))], draws=40)
     drawn = np.stack([resampling.figures(lambda counts, at=at: counts[:, at])[1] for at in range(len(made))], axis=1)
     assert (drawn.sum(axis=1) == len(made)).all() and drawn.max() > 1

@@ -11,10 +11,11 @@ from xml.sax.saxutils import escape
 import pytest
 import torch
 
-from stages.core import artifact, trainer, wikipedia
+from stages.core import trainer, wikipedia
+from stages.core.base.errors import InputError
 from stages.core.dataset import SPLITS, Example, Prepared, write_prepared
-from stages.core.errors import InputError
-from stages.core.task import Training
+from stages.core.learning import artifact
+from stages.core.learning.task import Training
 from stages.core.trainer import build_optimizer
 from stages.datasets import cloze as data
 from stages.datasets.cloze import join_terms, linked_terms, prepare

@@ -16,8 +16,8 @@ from dvc.parsing.interpolate import to_str
 from scipy import stats
 
 from stages import compare
-from stages.core import params, roles
-from stages.core.errors import InputError
+from stages.core.base import params
+from stages.core.base.errors import InputError
 from stages.figures.results_table import lower_is_better
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -506,7 +506,7 @@ RECORDS: dict[str, list[dict[str, Any]]] = {  # for each metric's file, records 
 def test_it_is_known_of_every_metric_which_way_is_better() -> None:
     produced = set()
     for key, held in params.load(ROOT / "params.yaml").experiments.items():
-        module, settings = roles.load_part("metric", held.metric, f"experiments.{key}.metric")
+        module, settings = params.load_part("metric", held.metric, f"experiments.{key}.metric")
         produced |= set(module.score(RECORDS[held.metric["name"]], settings))
     for path in set((ROOT / "data/metrics").glob("*.json")) - {ROOT / compare.CLAIMS}:
         produced |= {name for name, value in json.loads(path.read_text()).items() if isinstance(value, dict)}

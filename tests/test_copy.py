@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 
+from stages.core.base.errors import InputError
+from stages.core.base.params import read_settings
 from stages.core.batch import Padded
 from stages.core.dataset import SPLITS, Example, Prepared
-from stages.core.errors import InputError
-from stages.core.params import read_settings
 from stages.datasets import copy
 from stages.decoding import threshold
 from stages.metrics import bits

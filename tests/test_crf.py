@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from stages.core.errors import InputError
-from stages.core.task import Training
+from stages.core.base.errors import InputError
+from stages.core.learning.task import Training
 from stages.core.trainer import build_optimizer
 from stages.decoding import viterbi
 from stages.models import jordan, lstm

@@ -6,9 +6,9 @@ from random import Random
 import numpy as np
 import pytest
 
+from stages.core.base.errors import InputError
+from stages.core.base.files import read_json
 from stages.core.dataset import SPLITS, Prepared, group_near_duplicates, split_of, write_prepared
-from stages.core.errors import InputError
-from stages.core.files import read_json
 from stages.datasets import addresses, digits
 
 

@@ -19,8 +19,9 @@ import vl_convert
 import yaml
 
 from stages import check, demonstrate, models
-from stages.core import demonstration, params, roles
-from stages.core.errors import InputError
+from stages.core import demonstration
+from stages.core.base import params
+from stages.core.base.errors import InputError
 from stages.demonstrations import (
     adding,
     attention,
@@ -67,7 +68,7 @@ def worked() -> dict[str, demonstration.WorkedExample]:
 
 
 def test_every_file_of_the_room_has_settings() -> None:
-    assert sorted(WORKED) == roles.names("demonstration")
+    assert sorted(WORKED) == params.names("demonstration")
 
 
 @pytest.mark.parametrize("key", sorted(set(WORKED) - set(SHORT)))

@@ -20,8 +20,8 @@ import pytest
 import yaml
 
 from stages import download
-from stages.core import params
-from stages.core.errors import InputError
+from stages.core.base import params
+from stages.core.base.errors import InputError
 
 REPOSITORY = Path(__file__).parent.parent
 WHEEL = "birds-1.0-py3-none-any.whl"

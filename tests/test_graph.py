@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from dvc.repo import Repo
 
-from stages.core import params
+from stages.core.base import params
 
 ROOT = Path(__file__).resolve().parent.parent
 # dvc.yaml has one list for all data sets, so that each declares what these two share: an edit prepares the others once
@@ -18,7 +18,7 @@ PARSER, PARSING = "stages/core/wikipedia.py", {"prepare@encyclopedia", "prepare@
 # Run in a process of its own; between stages the package's modules are forgotten, the libraries stay.
 LIST_IMPORTS = """
 import importlib, json, pathlib, sys
-from stages.core import params as first
+from stages.core.base import params as first
 loaded = first.load()
 def names(kind, key):
     if kind in ("download", "prepare", "generate"):

@@ -13,9 +13,9 @@ import vl_convert
 
 from stages import report
 from stages.core import claims
-from stages.core.errors import InputError
-from stages.core.files import write_json
-from stages.core.params import load
+from stages.core.base.errors import InputError
+from stages.core.base.files import write_json
+from stages.core.base.params import load
 from stages.figures import chapters, measures, results_table, themes
 from stages.reporting import lecture, plots, results, winners
 from tests.test_report import EXPERIMENTS, SCRIPT, VERDICT, params, write_results

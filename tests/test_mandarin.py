@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stages.core.base.errors import InputError
+from stages.core.base.params import read_settings
 from stages.core.dataset import SPLITS, write_prepared
-from stages.core.errors import InputError
-from stages.core.params import read_settings
 from stages.datasets import mandarin
 from stages.datasets.mandarin import (
     PHRASES,

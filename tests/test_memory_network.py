@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from stages.core.base.errors import InputError
+from stages.core.base.params import read_settings
 from stages.core.batch import Padded, pad
 from stages.core.dataset import Example
-from stages.core.errors import InputError
-from stages.core.params import read_settings
-from stages.core.task import Batch
+from stages.core.learning.task import Batch
 from stages.datasets import stories
 from stages.models import memory_network
 from stages.tasks import reading_comprehension

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import torch
 
+from stages.core.base.errors import InputError
+from stages.core.base.params import load, read_settings
 from stages.core.batch import Padded
 from stages.core.dataset import SPLITS, Example, Prepared
-from stages.core.errors import InputError
-from stages.core.params import load, read_settings
-from stages.core.task import Training
+from stages.core.learning.task import Training
 from stages.datasets import ngrams, recall, repeat_copy, sort
 from stages.decoding import threshold
 from stages.figures import examples_copy, heads

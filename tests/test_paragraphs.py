@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from stages.core import vocabulary
+from stages.core.base.errors import InputError
 from stages.core.dataset import SPLITS, Example, Prepared, read_split, write_prepared
-from stages.core.errors import InputError
+from stages.core.learning import vocabulary
 from stages.datasets import paragraphs
 from stages.datasets.paragraphs import FILES, Settings, prepare
 

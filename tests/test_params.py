@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from stages import check
-from stages.core import params, roles
-from stages.core.errors import InputError
-from stages.core.task import Training
+from stages.core.base import params
+from stages.core.base.errors import InputError
+from stages.core.learning.task import Training
 
 ROOT = Path(__file__).resolve().parent.parent
 REAL = yaml.safe_load((ROOT / "params.yaml").read_text())
@@ -69,12 +69,12 @@ def test_a_value_out_of_range_is_an_error(key: str, value: object) -> None:
 
 def test_an_unknown_setting_of_a_model_is_an_error() -> None:
     with pytest.raises(InputError, match=r"model\.hiden is an unknown key; did you mean hidden\?"):
-        roles.load_part("model", {"name": "lstm", "hidden": 3, "hiden": 3}, "model")
+        params.load_part("model", {"name": "lstm", "hidden": 3, "hiden": 3}, "model")
 
 
 def test_an_unknown_model_is_an_error() -> None:
     with pytest.raises(InputError, match=r"model\.name is 'lstn', which is no model; did you mean lstm\?"):
-        roles.load_part("model", {"name": "lstn"}, "model")
+        params.load_part("model", {"name": "lstn"}, "model")
 
 
 @pytest.mark.parametrize("text", ["", "a: [", "- 1"])

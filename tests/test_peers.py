@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from stages.core import artifact, trainer
-from stages.core.errors import InputError
-from stages.core.task import Task
+from stages.core import trainer
+from stages.core.base.errors import InputError
+from stages.core.learning import artifact
+from stages.core.learning.task import Task
 from stages.decoding import argmax, viterbi
 from stages.models import crfsuite, logistic_regression
 from stages.tasks import sequence_classification, sequence_labelling

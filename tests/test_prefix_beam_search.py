@@ -13,10 +13,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from stages.core.base.errors import InputError
+from stages.core.base.params import read_settings
 from stages.core.batch import Padded
-from stages.core.errors import InputError
-from stages.core.params import read_settings
-from stages.core.vocabulary import Vocabulary
+from stages.core.learning.vocabulary import Vocabulary
 from stages.decoding.prefix_beam_search import (
     Automaton,
     LanguageModel,

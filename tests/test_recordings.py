@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from stages.core import params
+from stages.core.base import params
+from stages.core.base.errors import InputError
+from stages.core.base.params import read_settings
 from stages.core.dataset import SPLITS, Example, Prepared, read_arrays, read_split, read_summary
-from stages.core.errors import InputError
-from stages.core.params import read_settings
 from stages.datasets.recordings import Settings, prepare
 from stages.prepare import prepare as run_stage
 

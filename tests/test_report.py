@@ -16,9 +16,9 @@ import pytest
 
 from stages import report
 from stages.core import claims
-from stages.core.errors import InputError
-from stages.core.files import write_json, write_jsonl, write_text
-from stages.core.params import Demonstration, Experiment, Params
+from stages.core.base.errors import InputError
+from stages.core.base.files import write_json, write_jsonl, write_text
+from stages.core.base.params import Demonstration, Experiment, Params
 from stages.figures import (
     attention,
     chapters,

@@ -23,8 +23,8 @@ import yaml
 from rich.console import Console
 
 from stages import repro
-from stages.core import params, roles
-from stages.core.errors import InputError
+from stages.core.base import params
+from stages.core.base.errors import InputError
 from stages.repro import Outcome, Schedule
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -391,7 +391,7 @@ def test_an_experiment_names_files_of_the_rooms(tmp_path: Path, monkeypatch: pyt
     for file in ("datasets/d", "tasks/t", "models/lstm", "decoding/argmax", "metrics/m"):
         (tmp_path / file).parent.mkdir()
         (tmp_path / f"{file}.py").touch()
-    monkeypatch.setattr(roles, "STAGES", tmp_path)
+    monkeypatch.setattr(params, "STAGES", tmp_path)
 
     def values(dataset: str = "d", model: str = "lstm") -> params.Params:
         experiment = params.Experiment(

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from stages.core.base.errors import InputError
 from stages.core.dataset import SPLITS, Example, Prepared, write_prepared
-from stages.core.errors import InputError
 from stages.datasets import reviews
 from stages.datasets.reviews import Settings, normal_form, prepare
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from stages.core.errors import InputError
+from stages.core.base.errors import InputError
 from stages.metrics import same_different
 from stages.metrics.same_different import Settings, average_precision, mean_average_precision, score
 

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from stages.core import trainer
+from stages.core.base.errors import InputError
 from stages.core.batch import Padded
 from stages.core.dataset import Example
-from stages.core.errors import InputError
-from stages.core.task import Training
-from stages.core.vocabulary import UNKNOWN
+from stages.core.learning.task import Training
+from stages.core.learning.vocabulary import UNKNOWN
 from stages.decoding import argmax
 from stages.models import gru, transformer
 from stages.tasks import sequence_classification

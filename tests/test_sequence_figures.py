@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from stages import report
-from stages.core.files import write_json, write_jsonl, write_text
-from stages.core.params import Experiment, Params
+from stages.core.base.files import write_json, write_jsonl, write_text
+from stages.core.base.params import Experiment, Params
 from stages.figures import (
     attention_map,
     examples_autoencoded,

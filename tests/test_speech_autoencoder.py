@@ -9,11 +9,12 @@ import pytest
 import soundfile
 import torch
 
-from stages.core import artifact, trainer
+from stages.core import trainer
+from stages.core.base.errors import InputError
 from stages.core.batch import Padded
 from stages.core.dataset import Example
-from stages.core.errors import InputError
-from stages.core.task import Training
+from stages.core.learning import artifact
+from stages.core.learning.task import Training
 from stages.decoding import embedding
 from stages.models import downsampling, dynamic_time_warping, mean_pooling, segment_autoencoder
 from stages.tasks import speech_autoencoder

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stages.core.base.errors import InputError
+from stages.core.base.params import read_settings
 from stages.core.dataset import SPLITS, write_prepared
-from stages.core.errors import InputError
-from stages.core.params import read_settings
 from stages.datasets import digits, spoken_words
 from stages.datasets.spoken_words import Settings, prepare
 

@@ -10,9 +10,9 @@ from random import Random
 import pydantic
 import pytest
 
+from stages.core.base.errors import InputError
 from stages.core.dataset import SPLITS, Example, Prepared, read_split, split_of, write_prepared
-from stages.core.errors import InputError
-from stages.core.vocabulary import tokens
+from stages.core.learning.vocabulary import tokens
 from stages.datasets import stories
 from stages.metrics import accuracy
 

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from stages.core import roles, trainer
-from stages.core.errors import InputError
-from stages.core.params import read_settings
-from stages.core.task import Task, Training
+from stages.core import trainer
+from stages.core.base import params
+from stages.core.base.errors import InputError
+from stages.core.base.params import read_settings
+from stages.core.learning.task import Task, Training
 from stages.core.trainer import build_optimizer
 from stages.decoding import argmax
 from stages.evaluate import join_curves
@@ -167,7 +168,7 @@ def test_what_uses_a_trained_model_loads_no_library_of_training() -> None:
         "stages.evaluate",
         "stages.predict",
         "stages.check",
-        *(f"stages.tasks.{name}" for name in roles.names("task")),
+        *(f"stages.tasks.{name}" for name in params.names("task")),
     ]
     command = f"import sys, {', '.join(users)}; print(*sorted({heavy} & set(sys.modules)))"
     ran = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
+from stages.core.base.errors import InputError
 from stages.core.dataset import Example
-from stages.core.errors import InputError
-from stages.core.vocabulary import UNKNOWN
+from stages.core.learning.vocabulary import UNKNOWN
 from stages.decoding import reconstruction
 from stages.metrics import reconstruction as metric
 from stages.models import autoencoder, bag_of_words

@@ -6,8 +6,8 @@ from random import Random
 
 import pytest
 
+from stages.core.base.errors import InputError
 from stages.core.dataset import SPLITS, Prepared
-from stages.core.errors import InputError
 from stages.datasets.treebank import (
     CLOSE,
     FOLDER,

@@ -16,7 +16,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from stages.core.errors import InputError
+from stages.core.base.errors import InputError
 
 SHORTEST = 0.05  # seconds: the longest window of a frame
 LONGEST = 36_000  # seconds of a file; a stream that was cut off may claim years

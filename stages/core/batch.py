@@ -10,7 +10,7 @@ import pydantic
 import torch
 from torch import Tensor
 
-from stages.core.params import settings
+from stages.core.base.params import settings
 
 
 @dataclass(frozen=True)

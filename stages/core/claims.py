@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 import pydantic
 import yaml
 
-from stages.core.errors import InputError
-from stages.core.files import read_text
-from stages.core.params import PARAMS, Params, meant, read_settings, settings
+from stages.core.base.errors import InputError
+from stages.core.base.files import read_text
+from stages.core.base.params import PARAMS, Params, meant, read_settings, settings
 
 CLAIMS = Path("stages/claims.yaml")
 Item = Annotated[str, pydantic.StringConstraints(pattern=r"^N([1-9]|1\d|2\d)$")]  # the notes have items N1 to N29

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from stages.core.errors import InputError
-from stages.core.files import read_json, read_jsonl, write_json, write_jsonl
+from stages.core.base.errors import InputError
+from stages.core.base.files import read_json, read_jsonl, write_json, write_jsonl
 
 if TYPE_CHECKING:
     from stages.core.audio import Waveform

@@ -9,9 +9,8 @@ from dataclasses import asdict, dataclass
 from types import ModuleType
 from typing import Any
 
-from stages.core.errors import InputError
-from stages.core.params import PARAMS, Demonstration, meant, read_settings
-from stages.core.roles import STAGES, load_part, load_role
+from stages.core.base.errors import InputError
+from stages.core.base.params import PARAMS, STAGES, Demonstration, load_part, load_role, meant, read_settings
 
 DIGITS = 6  # significant ones, of every number that is written
 

@@ -26,9 +26,9 @@ from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from stages.core.base.errors import InputError
 from stages.core.dataset import Example
-from stages.core.errors import InputError
-from stages.core.task import Batch, Task, Training
+from stages.core.learning.task import Batch, Task, Training
 
 GROUP = 16  # batches of a step of Lightning's loop
 

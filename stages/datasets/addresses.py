@@ -10,10 +10,10 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
+from stages.core.base.errors import InputError
+from stages.core.base.files import read_text
+from stages.core.base.params import settings
 from stages.core.dataset import SPLITS, Example, Prepared, Rejected, split_of
-from stages.core.errors import InputError
-from stages.core.files import read_text
-from stages.core.params import settings
 
 RECORD = re.compile(r"<AddressString>.*?(?:</AddressString>|(?=<AddressString>)|\Z)", re.DOTALL)
 

@@ -29,10 +29,10 @@ from pathlib import Path
 
 import pydantic
 
+from stages.core.base.errors import InputError
+from stages.core.base.files import read_text
+from stages.core.base.params import settings
 from stages.core.dataset import SPLITS, Example, Prepared, Rejected
-from stages.core.errors import InputError
-from stages.core.files import read_text
-from stages.core.params import settings
 
 TASKS = (  # by number, from 1
     "one_fact",

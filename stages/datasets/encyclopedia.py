@@ -28,8 +28,8 @@ from pathlib import Path
 
 import pydantic
 
+from stages.core.base.params import settings
 from stages.core.dataset import SPLITS, Example, Prepared, Rejected, split_of
-from stages.core.params import settings
 from stages.core.wikipedia import FILE, Passage, articles, flaw, label, sentences_of
 
 

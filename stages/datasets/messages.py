@@ -41,10 +41,10 @@ import pydantic
 from rapidfuzz import process
 from rapidfuzz.distance import Levenshtein
 
+from stages.core.base.errors import InputError
+from stages.core.base.files import read_json, read_text
+from stages.core.base.params import settings
 from stages.core.dataset import SPLITS, Example, Prepared, Rejected, group_near_duplicates, split_of
-from stages.core.errors import InputError
-from stages.core.files import read_json, read_text
-from stages.core.params import settings
 
 WORD = re.compile(r"[^\W_]+(?:['’.-][^\W_]+)*")
 CHINESE = re.compile(r"[\u4e00-\u9fff]")

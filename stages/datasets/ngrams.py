@@ -24,9 +24,9 @@ from random import Random
 
 import pydantic
 
+from stages.core.base.errors import InputError
+from stages.core.base.params import settings
 from stages.core.dataset import Example, Prepared, draw_splits
-from stages.core.errors import InputError
-from stages.core.params import settings
 
 PRIOR = 0.5  # both parameters of the Beta distribution
 

@@ -27,14 +27,14 @@ from pathlib import Path
 
 import pydantic
 
+from stages.core.base.errors import InputError
+from stages.core.base.params import settings
 from stages.core.dataset import SPLITS, Example, Prepared, Rejected, split_of
-from stages.core.errors import InputError
-from stages.core.params import settings
 
 ARCHIVE = Path("vader") / "additional_resources" / "hutto_ICWSM_2014.tar.gz"
 FILES = {"review": "amazonReviewSnippets_GroundTruth.txt", "editorial": "nytEditorialSnippets_GroundTruth.txt"}
 LARGEST = 2_000_000  # bytes of a file in the archive
-# A word or a punctuation mark, as tasks divide text (stages/core/vocabulary.py).
+# A word or a punctuation mark, as tasks divide text (stages/core/learning/vocabulary.py).
 WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*|[^\w\s]|_")
 IDENTIFIER = re.compile(r"(\d+)_(\d+)")
 

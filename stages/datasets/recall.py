@@ -22,9 +22,9 @@ from typing import Annotated
 
 import pydantic
 
+from stages.core.base.errors import InputError
+from stages.core.base.params import settings
 from stages.core.dataset import Example, Prepared, draw_splits
-from stages.core.errors import InputError
-from stages.core.params import settings
 
 Items = Annotated[int, pydantic.Field(ge=2)]  # the query is never the last
 

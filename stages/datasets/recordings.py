@@ -28,10 +28,10 @@ from typing import Any, Literal
 import pydantic
 
 from stages.core.audio import LOG_MEL, SHORTEST, Waveform, measure, read
+from stages.core.base.errors import InputError
+from stages.core.base.files import read_text
+from stages.core.base.params import settings
 from stages.core.dataset import SPLITS, Example, Prepared, Rejected, split_of
-from stages.core.errors import InputError
-from stages.core.files import read_text
-from stages.core.params import settings
 
 MANIFESTS = ("manifest.csv", "manifest.jsonl")
 REQUIRED = ("path", "text")

@@ -25,8 +25,8 @@ from typing import NamedTuple
 
 import pydantic
 
+from stages.core.base.params import settings
 from stages.core.dataset import Example, Prepared, draw_splits
-from stages.core.params import settings
 
 
 @settings

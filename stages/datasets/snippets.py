@@ -34,9 +34,9 @@ from pathlib import Path
 
 import pydantic
 
+from stages.core.base.errors import InputError
+from stages.core.base.params import settings
 from stages.core.dataset import SPLITS, Example, Prepared, Rejected, group_near_duplicates, split_of
-from stages.core.errors import InputError
-from stages.core.params import settings
 
 ARCHIVE = Path("vader") / "additional_resources" / "hutto_ICWSM_2014.tar.gz"
 LABELLED = "movies"

@@ -21,9 +21,9 @@ from random import Random
 
 import pydantic
 
+from stages.core.base.errors import InputError
+from stages.core.base.params import settings
 from stages.core.dataset import Example, Prepared, draw_splits
-from stages.core.errors import InputError
-from stages.core.params import settings
 
 DECIMALS = 6  # of a priority
 

@@ -25,9 +25,9 @@ from zipfile import BadZipFile
 import numpy as np
 import pydantic
 
+from stages.core.base.errors import InputError
+from stages.core.base.params import settings
 from stages.core.dataset import SPLITS, Example, Prepared, Rejected, split_of
-from stages.core.errors import InputError
-from stages.core.params import settings
 
 COEFFICIENTS = 13
 FRAME_SECONDS = 0.025

@@ -85,9 +85,9 @@ from typing import NamedTuple, TypeVar
 
 import pydantic
 
+from stages.core.base.errors import InputError
+from stages.core.base.params import meant, settings
 from stages.core.dataset import SPLITS, Example, Prepared, split_of
-from stages.core.errors import InputError
-from stages.core.params import meant, settings
 
 PEOPLE = {"Iris": "she", "Nora": "she", "Hugo": "he", "Otto": "he"}
 ROOMS = ("attic", "barn", "cellar", "kitchen", "library", "orchard")

@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from stages.core.base.params import settings
 from stages.core.batch import Padded
-from stages.core.params import settings
-from stages.core.task import Batch
+from stages.core.learning.task import Batch
 
 
 @settings

@@ -29,9 +29,9 @@ import pydantic
 import torch
 from torch import Tensor
 
+from stages.core.base.errors import InputError
+from stages.core.base.params import settings
 from stages.core.batch import Padded
-from stages.core.errors import InputError
-from stages.core.params import settings
 
 
 @settings

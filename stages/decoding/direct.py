@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from stages.core.params import settings
-from stages.core.task import Batch
+from stages.core.base.params import settings
+from stages.core.learning.task import Batch
 
 
 @settings

@@ -20,9 +20,9 @@ import faiss
 import numpy as np
 import pydantic
 
-from stages.core.errors import InputError
-from stages.core.params import settings
-from stages.core.task import Batch
+from stages.core.base.errors import InputError
+from stages.core.base.params import settings
+from stages.core.learning.task import Batch
 
 SHRINKAGE = 0.1  # of the covariance to that of equal variances: the features that vary least are noise
 

@@ -28,10 +28,10 @@ from typing import Any, Self
 import numpy as np
 import pydantic
 
+from stages.core.base.errors import InputError
+from stages.core.base.params import settings
 from stages.core.batch import Padded
-from stages.core.errors import InputError
-from stages.core.params import settings
-from stages.core.task import Batch
+from stages.core.learning.task import Batch
 
 NULL = 0
 HELD_OUT = 10  # one in so many training transcripts is held out to fit interpolation weights

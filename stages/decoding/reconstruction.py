@@ -15,7 +15,7 @@ import numpy as np
 import pydantic
 from scipy.sparse import csr_array
 
-from stages.core.params import settings
+from stages.core.base.params import settings
 
 DIGITS = 4
 

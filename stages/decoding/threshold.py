@@ -9,9 +9,9 @@ import pydantic
 import torch
 from torch import Tensor
 
+from stages.core.base.params import settings
 from stages.core.batch import Padded
-from stages.core.params import settings
-from stages.core.task import Batch
+from stages.core.learning.task import Batch
 
 
 @settings

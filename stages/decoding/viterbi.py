@@ -5,8 +5,8 @@ from typing import Any
 
 import pydantic
 
-from stages.core.params import settings
-from stages.core.task import Batch
+from stages.core.base.params import settings
+from stages.core.learning.task import Batch
 
 
 @settings

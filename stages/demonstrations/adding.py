@@ -19,8 +19,8 @@ import pydantic
 import torch
 from torch import Tensor, nn
 
+from stages.core.base.params import settings
 from stages.core.demonstration import Table, WorkedExample, build_cell, check_cells
-from stages.core.params import settings
 
 VARIANCE = 1 / 6  # of the sum of two numbers drawn evenly from 0 to 1: the error of who always says 1
 CHECK_EVERY = 25  # updates

@@ -14,9 +14,9 @@ import pydantic
 import torch
 from torch import Tensor
 
+from stages.core.base.params import settings
 from stages.core.batch import Padded
 from stages.core.demonstration import Table, WorkedExample
-from stages.core.params import settings
 
 SENTENCES = ("Mary took the apple.", "Mary went to the garden.", "John went to the kitchen.")
 QUESTION = "Where is the apple?"

@@ -17,8 +17,8 @@ import pydantic
 import torch
 from torch import Tensor, nn
 
+from stages.core.base.params import settings
 from stages.core.demonstration import Table, WorkedExample, build_cell, check_cells
-from stages.core.params import settings
 
 EVERY = 5  # steps between two points of the chart
 

@@ -20,8 +20,8 @@ import pydantic
 import torch
 from torch import Tensor
 
+from stages.core.base.params import settings
 from stages.core.demonstration import Table, WorkedExample
-from stages.core.params import settings
 
 NULL = "∅"
 NOTED = ("好棒", 6, 70)  # transcript, frames, paths

@@ -24,8 +24,8 @@ import pydantic
 import torch
 from torch import Tensor
 
+from stages.core.base.params import settings
 from stages.core.demonstration import Table, WorkedExample
-from stages.core.params import settings
 
 Clipping = Literal["none", "value", "norm"]
 CLIPPINGS: tuple[Clipping, ...] = ("none", "value", "norm")

@@ -19,8 +19,8 @@ import pydantic
 import torch
 from torch import Tensor, nn
 
+from stages.core.base.params import settings
 from stages.core.demonstration import Table, WorkedExample, build_cell, check_cells
-from stages.core.params import settings
 
 MOMENTS = ("start", "trained")
 FLOOR = 1e-300  # the least that is told apart from 0

@@ -16,8 +16,8 @@ import pydantic
 import torch
 from torch import Tensor
 
+from stages.core.base.params import settings
 from stages.core.demonstration import Table, WorkedExample
-from stages.core.params import settings
 
 Row = list[float]
 STAGES = ("before", "content", "gated", "shifted", "sharpened")

@@ -16,8 +16,8 @@ from typing import Any
 import pydantic
 import torch
 
+from stages.core.base.params import settings
 from stages.core.demonstration import Table, WorkedExample
-from stages.core.params import settings
 
 STEPS = 1000
 EXPONENT = STEPS - 1  # the first step does not pass through the weight

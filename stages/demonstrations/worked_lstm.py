@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
+from stages.core.base.params import settings
 from stages.core.demonstration import Table, WorkedExample
-from stages.core.params import settings
 
 # Of the lecture: what goes in, and what is to come out.
 LECTURE = {

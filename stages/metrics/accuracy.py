@@ -6,8 +6,8 @@ from typing import Any
 
 import pydantic
 
-from stages.core.errors import InputError
-from stages.core.params import meant, settings
+from stages.core.base.errors import InputError
+from stages.core.base.params import meant, settings
 
 
 @settings

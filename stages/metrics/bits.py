@@ -7,8 +7,8 @@ from typing import Any
 
 import pydantic
 
-from stages.core.errors import InputError
-from stages.core.params import settings
+from stages.core.base.errors import InputError
+from stages.core.base.params import settings
 
 
 @settings

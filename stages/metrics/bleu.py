@@ -11,8 +11,8 @@ import pydantic
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
-from stages.core.errors import InputError
-from stages.core.params import settings
+from stages.core.base.errors import InputError
+from stages.core.base.params import settings
 
 Records = list[dict[str, Any]]
 

@@ -12,8 +12,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from stages.core.errors import InputError
-from stages.core.params import settings
+from stages.core.base.errors import InputError
+from stages.core.base.params import settings
 
 OPEN, WORD, CLOSE = "(", "•", ")"
 

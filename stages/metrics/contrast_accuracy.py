@@ -12,8 +12,8 @@ import pydantic
 from seqeval.metrics import f1_score
 from seqeval.metrics.sequence_labeling import get_entities
 
-from stages.core.errors import InputError
-from stages.core.params import settings
+from stages.core.base.errors import InputError
+from stages.core.base.params import settings
 
 
 @settings

@@ -7,8 +7,8 @@ from typing import Any
 
 from rapidfuzz.distance import Levenshtein
 
-from stages.core.errors import InputError
-from stages.core.params import settings
+from stages.core.base.errors import InputError
+from stages.core.base.params import settings
 
 
 @settings

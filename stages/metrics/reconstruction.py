@@ -8,8 +8,8 @@ from typing import Any
 import pydantic
 from rapidfuzz.distance import Levenshtein
 
-from stages.core.errors import InputError
-from stages.core.params import settings
+from stages.core.base.errors import InputError
+from stages.core.base.params import settings
 
 Records = list[dict[str, Any]]
 PROBES = {"order_accuracy": "outcome", "order_accuracy_without_vector": "without_vector"}  # metric to field of "order"

@@ -17,8 +17,8 @@ from typing import Any
 import faiss
 import numpy as np
 
-from stages.core.errors import InputError
-from stages.core.params import settings
+from stages.core.base.errors import InputError
+from stages.core.base.params import settings
 
 FOUND = 10  # recordings that a search shows
 

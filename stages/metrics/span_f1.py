@@ -5,7 +5,7 @@ from typing import Any
 from seqeval.metrics import f1_score, precision_score, recall_score
 from seqeval.metrics.sequence_labeling import get_entities
 
-from stages.core.params import settings
+from stages.core.base.params import settings
 
 
 @settings

@@ -13,7 +13,7 @@ from typing import Any
 import pydantic
 from rapidfuzz.distance import Levenshtein
 
-from stages.core.params import settings
+from stages.core.base.params import settings
 
 Record = dict[str, Any]
 NEAR = 0.05  # seconds

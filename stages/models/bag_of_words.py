@@ -13,8 +13,8 @@ from itertools import pairwise
 
 import pydantic
 
-from stages.core.params import Seeded, settings
-from stages.core.task import Peer
+from stages.core.base.params import Seeded, settings
+from stages.core.learning.task import Peer
 
 Training = Seeded
 Bag = dict[str, int]

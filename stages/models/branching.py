@@ -10,8 +10,8 @@ import json
 from collections import Counter, defaultdict
 from typing import Literal
 
-from stages.core.params import Seeded, settings
-from stages.core.task import Peer
+from stages.core.base.params import Seeded, settings
+from stages.core.learning.task import Peer
 
 OPEN, WORD, CLOSE = "(", "•", ")"
 Training = Seeded

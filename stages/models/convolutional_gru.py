@@ -5,8 +5,8 @@ from __future__ import annotations
 import pydantic
 from torch import Tensor, nn
 
+from stages.core.base.params import settings
 from stages.core.batch import CellState, Recurrence, RecurrentSettings, mask
-from stages.core.params import settings
 
 
 @settings

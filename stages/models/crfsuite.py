@@ -13,9 +13,9 @@ from pathlib import Path
 import pycrfsuite
 import pydantic
 
-from stages.core.errors import InputError
-from stages.core.params import Seeded, settings
-from stages.core.task import Peer
+from stages.core.base.errors import InputError
+from stages.core.base.params import Seeded, settings
+from stages.core.learning.task import Peer
 
 Training = Seeded
 

@@ -7,8 +7,8 @@ parts are drawn out.
 import numpy as np
 import pydantic
 
-from stages.core.params import Seeded, settings
-from stages.core.task import Peer
+from stages.core.base.params import Seeded, settings
+from stages.core.learning.task import Peer
 
 Training = Seeded
 

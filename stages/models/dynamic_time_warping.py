@@ -12,8 +12,8 @@ from typing import Literal
 import numpy as np
 from dtaidistance import dtw_ndim
 
-from stages.core.params import Seeded, settings
-from stages.core.task import Peer
+from stages.core.base.params import Seeded, settings
+from stages.core.learning.task import Peer
 
 Training = Seeded
 

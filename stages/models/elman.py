@@ -6,8 +6,8 @@ from typing import Literal
 
 from torch import nn
 
+from stages.core.base.params import settings
 from stages.core.batch import Recurrence, RecurrentSettings
-from stages.core.params import settings
 
 
 @settings

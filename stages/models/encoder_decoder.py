@@ -26,8 +26,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from stages.core.base.params import settings
 from stages.core.batch import mask, reverse
-from stages.core.params import settings
 
 Cell = Literal["elman", "elman_relu", "gru", "lstm"]
 CELLS: dict[str, Callable[..., nn.RNNBase]] = {

@@ -6,8 +6,8 @@ import pydantic
 import torch
 from torch import Tensor, nn
 
+from stages.core.base.params import settings
 from stages.core.batch import mask
-from stages.core.params import settings
 
 
 @settings

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from stages.core.base.params import settings
 from stages.core.batch import mask
-from stages.core.params import settings
 
 
 @settings

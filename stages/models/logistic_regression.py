@@ -10,8 +10,8 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
-from stages.core.params import Seeded, settings
-from stages.core.task import Peer
+from stages.core.base.params import Seeded, settings
+from stages.core.learning.task import Peer
 
 Training = Seeded
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from stages.core.base.params import settings
 from stages.core.batch import Recurrence, RecurrentSettings, gate_sums
-from stages.core.params import settings
 
 
 @settings

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from stages.core.base.params import settings
 from stages.core.batch import Recurrence, RecurrentSettings, delayed
-from stages.core.params import settings
 
 Forget = Literal["free", "coupled", "none"]
 State = tuple[Tensor, Tensor]

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from stages.core.params import Seeded, settings
-from stages.core.task import Peer
+from stages.core.base.params import Seeded, settings
+from stages.core.learning.task import Peer
 
 Training = Seeded
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from stages.core.base.params import settings
 from stages.core.batch import Recurrence, RecurrentSettings
-from stages.core.params import settings
 
 
 @settings

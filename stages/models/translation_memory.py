@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from rapidfuzz.distance import Levenshtein
 
-from stages.core.params import Seeded, settings
-from stages.core.task import Peer
+from stages.core.base.params import Seeded, settings
+from stages.core.learning.task import Peer
 
 Training = Seeded
 

@@ -11,8 +11,8 @@ from typing import Any
 from markupsafe import Markup
 
 from stages.core import claims
-from stages.core.errors import InputError
-from stages.core.files import read_json
+from stages.core.base.errors import InputError
+from stages.core.base.files import read_json
 from stages.figures import chapters, demonstrations, results_table
 from stages.figures.chapters import Chapter, Item
 from stages.reporting import results as reading

@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from stages.core.files import read_jsonl
+from stages.core.base.files import read_jsonl
 from stages.figures import (
     attention,
     attention_map,

@@ -19,12 +19,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stages.core.base.errors import InputError
+from stages.core.base.params import settings
 from stages.core.batch import Padded, pad
 from stages.core.dataset import Example
-from stages.core.errors import InputError
-from stages.core.params import settings
-from stages.core.task import Batch, Task, Training, read_lines
-from stages.core.vocabulary import Vocabulary
+from stages.core.learning.task import Batch, Task, Training, read_lines
+from stages.core.learning.vocabulary import Vocabulary
 
 ROW = 12  # vectors that ``present`` shows in a row
 WIDE = 72  # digits at most in such a row, where vectors have one bit

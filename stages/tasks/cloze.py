@@ -17,12 +17,12 @@ import pydantic
 import torch
 from torch import Tensor, nn
 
+from stages.core.base.errors import InputError
+from stages.core.base.params import settings
 from stages.core.batch import pad_indices
 from stages.core.dataset import Example
-from stages.core.errors import InputError
-from stages.core.params import settings
-from stages.core.task import Peer, Task, build_network, build_peer, read_lines
-from stages.core.vocabulary import PADDING, WORD, Vocabulary
+from stages.core.learning.task import Peer, Task, build_network, build_peer, read_lines
+from stages.core.learning.vocabulary import PADDING, WORD, Vocabulary
 
 GAP = "___"
 CAPITALISED, LOWER = "<Candidate>", "<candidate>"  # what stands in the middle of a window: its name tells nothing

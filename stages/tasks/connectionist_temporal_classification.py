@@ -22,12 +22,12 @@ import pydantic
 import torch
 from torch import Tensor, nn
 
+from stages.core.base.errors import InputError
+from stages.core.base.params import settings
 from stages.core.batch import Padded, Recurrence, mask, pad, pad_indices
 from stages.core.dataset import Example
-from stages.core.errors import InputError
-from stages.core.params import settings
-from stages.core.task import Batch, Task, Training
-from stages.core.vocabulary import Vocabulary
+from stages.core.learning.task import Batch, Task, Training
+from stages.core.learning.vocabulary import Vocabulary
 
 NULL = "<null>"
 NEVER = -1e4  # nats: the null's score where it is ruled out; a number, so that sums of it stay numbers

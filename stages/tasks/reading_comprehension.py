@@ -16,12 +16,12 @@ import pydantic
 import torch
 from torch import Tensor, nn
 
+from stages.core.base.errors import InputError
+from stages.core.base.params import meant, settings
 from stages.core.batch import Padded, mask
 from stages.core.dataset import Example
-from stages.core.errors import InputError
-from stages.core.params import meant, settings
-from stages.core.task import Batch, Task, read_lines
-from stages.core.vocabulary import Vocabulary, tokens
+from stages.core.learning.task import Batch, Task, read_lines
+from stages.core.learning.vocabulary import Vocabulary, tokens
 
 UNSEEN = -100  # the answer's index where it is unknown; such an example has no part in the loss
 OTHER_KIND = -101  # where the question is of a kind that is not asked: it has no part in validation scores either

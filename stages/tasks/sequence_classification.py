@@ -14,12 +14,12 @@ import pydantic
 import torch
 from torch import Tensor, nn
 
+from stages.core.base.errors import InputError
+from stages.core.base.params import settings
 from stages.core.batch import Padded, Recurrence, pad, pad_indices
 from stages.core.dataset import Example
-from stages.core.errors import InputError
-from stages.core.params import settings
-from stages.core.task import Batch, Peer, Task, Training, build_network, build_peer, read_lines, trace_model
-from stages.core.vocabulary import PADDING, UNKNOWN, Unit, Vocabulary, tokens
+from stages.core.learning.task import Batch, Peer, Task, Training, build_network, build_peer, read_lines, trace_model
+from stages.core.learning.vocabulary import PADDING, UNKNOWN, Unit, Vocabulary, tokens
 
 FEWEST = 3  # an n-gram seen less often has no vector
 UNSEEN = -100  # the class's index where it is unknown; such an example has no part in the loss

@@ -23,12 +23,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from stages.core.base.errors import InputError
+from stages.core.base.params import settings
 from stages.core.batch import Padded, pad, pad_indices
 from stages.core.dataset import Example
-from stages.core.errors import InputError
-from stages.core.params import settings
-from stages.core.task import Batch, Peer, Task, build_network, build_peer, read_lines
-from stages.core.vocabulary import PADDING, START, STOP, UNKNOWN, Unit, Vocabulary, tokens
+from stages.core.learning.task import Batch, Peer, Task, build_network, build_peer, read_lines
+from stages.core.learning.vocabulary import PADDING, START, STOP, UNKNOWN, Unit, Vocabulary, tokens
 
 # Of a longer word the rest is left out: words of this many letters are rare.
 MOST_SUBWORDS = 14

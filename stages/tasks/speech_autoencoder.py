@@ -26,12 +26,12 @@ import torch
 from safetensors import numpy as packing
 from torch import Tensor, nn
 
+from stages.core.base.errors import InputError
+from stages.core.base.params import settings
 from stages.core.batch import Padded, pad
 from stages.core.dataset import Example
-from stages.core.errors import InputError
-from stages.core.params import settings
-from stages.core.task import Batch, Peer, Task, Training
-from stages.core.vocabulary import Vocabulary
+from stages.core.learning.task import Batch, Peer, Task, Training
+from stages.core.learning.vocabulary import Vocabulary
 
 COEFFICIENTS = 13
 DIMENSIONS_SHOWN = 8

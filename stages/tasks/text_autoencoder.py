@@ -22,12 +22,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear
 
+from stages.core.base.errors import InputError
+from stages.core.base.params import settings
 from stages.core.batch import Padded, pad_indices, reverse
 from stages.core.dataset import Example
-from stages.core.errors import InputError
-from stages.core.params import settings
-from stages.core.task import Batch, Peer, Task, read_lines
-from stages.core.vocabulary import PADDING, STOP, UNKNOWN, Vocabulary, tokens
+from stages.core.learning.task import Batch, Peer, Task, read_lines
+from stages.core.learning.vocabulary import PADDING, STOP, UNKNOWN, Vocabulary, tokens
 
 BEGIN = "▁"  # marks a piece that begins a word
 ROUNDING = 1e-5  # nats: how far apart the log-probabilities of one text may come out

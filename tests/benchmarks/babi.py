@@ -28,9 +28,11 @@ from pathlib import Path
 from typing import Any
 
 from stages import evaluate
-from stages.core import artifact, errors, files, params, roles, trainer
+from stages.core import trainer
+from stages.core.base import errors, files, params
 from stages.core.dataset import Example, read_split
-from stages.core.task import read_training
+from stages.core.learning import artifact
+from stages.core.learning.task import read_training
 
 TRAINING: dict[str, Any] = {
     "optimizer": "adamw",
@@ -74,8 +76,8 @@ METRIC = {"name": "accuracy", "target": "answer", "by": "kind", "failed_above": 
 def run_seed(name: str, seed: int, examples: dict[str, list[Example]], work: Path) -> dict[str, float]:
     """Train and score one seed; gives the scores of ``METRIC``, and "cpu_seconds" of the training."""
     config = EXPERIMENTS[name]
-    module, settings = roles.load_part("task", config["task"], f"{name}.task")
-    model, _ = roles.load_part("model", config["model"], f"{name}.model")
+    module, settings = params.load_part("task", config["task"], f"{name}.task")
+    model, _ = params.load_part("model", config["model"], f"{name}.model")
     plan = read_training(model, {**config["training"], "seeds": [seed]}, f"{name}.training")
     vocabularies = module.fit_vocabularies(examples["train"], settings)
     trainer.seed_everything(seed)
@@ -83,8 +85,8 @@ def run_seed(name: str, seed: int, examples: dict[str, list[Example]], work: Pat
     started = time.process_time()
     trainer.fit(task, examples["train"], examples["validation"], plan, seed, work / f"{name}_{seed}", f"{name} {seed}")
     seconds = time.process_time() - started
-    decoder, decoder_settings = roles.load_part("decoder", {"name": "argmax"}, "decoder")
-    metric, metric_settings = roles.load_part("metric", METRIC, "metric")
+    decoder, decoder_settings = params.load_part("decoder", {"name": "argmax"}, "decoder")
+    metric, metric_settings = params.load_part("metric", METRIC, "metric")
     records = evaluate.predict(task, examples["test"], decoder, decoder_settings)
     return {"cpu_seconds": round(seconds, 1), **metric.score(records, metric_settings)}
 

@@ -30,7 +30,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stages.core.errors import InputError, run
+from stages.core.base.errors import InputError, run
 from stages.decoding.prefix_beam_search import Settings, search
 from stages.tasks.connectionist_temporal_classification import collapse
 

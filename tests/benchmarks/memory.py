@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from stages.core.base.errors import InputError, run
 from stages.core.batch import pad
-from stages.core.errors import InputError, run
 from stages.models import differentiable_neural_computer, memory_network, neural_turing_machine
 from stages.tasks import binary_sequence_prediction
 

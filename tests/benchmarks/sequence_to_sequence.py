@@ -37,11 +37,12 @@ from typing import Any
 
 import torch
 
-from stages.core import artifact, trainer
+from stages.core import trainer
+from stages.core.base.errors import InputError, run
 from stages.core.dataset import Example, read_split
-from stages.core.errors import InputError, run
-from stages.core.task import Task, Training
-from stages.core.vocabulary import tokens
+from stages.core.learning import artifact
+from stages.core.learning.task import Task, Training
+from stages.core.learning.vocabulary import tokens
 from stages.decoding import beam_search
 from stages.tasks import sequence_to_sequence
 

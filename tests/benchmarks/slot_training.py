@@ -17,10 +17,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from stages.core import artifact, trainer
+from stages.core import trainer
+from stages.core.base.errors import InputError, run
 from stages.core.dataset import read_split
-from stages.core.errors import InputError, run
-from stages.core.task import Training
+from stages.core.learning import artifact
+from stages.core.learning.task import Training
 from stages.tasks import sequence_labelling
 
 DATA = Path("data/prepared/commands")

@@ -31,9 +31,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from stages.core import artifact, dataset, params, roles, trainer
-from stages.core.errors import run
-from stages.core.task import Training, read_training
+from stages.core import dataset, trainer
+from stages.core.base import params
+from stages.core.base.errors import run
+from stages.core.learning import artifact
+from stages.core.learning.task import Training, read_training
 from stages.datasets import spoken_words
 from stages.decoding import embedding
 
@@ -54,8 +56,8 @@ def load(name: str) -> Any:
     data = Path("data/prepared") / experiment.dataset
     train, validation = (dataset.read_split(data, split) for split in ("train", "validation"))
     arrays = dataset.read_arrays(data)
-    module, settings = roles.load_part("task", experiment.task, "task")
-    model, _ = roles.load_part("model", experiment.model, "model")
+    module, settings = params.load_part("task", experiment.task, "task")
+    model, _ = params.load_part("model", experiment.model, "model")
     plan = read_training(model, experiment.training, "training")
     trainer.seed_everything(experiment.seeds[0])
     config = {"task": experiment.task, "model": experiment.model}
@@ -160,7 +162,7 @@ def main() -> None:
     tasks = load(network), load(peer)
     for task in tasks:
         task.attach(arrays)
-    _, decoder = roles.load_part("decoder", params.load().experiments[network].decoder, "decoder")
+    _, decoder = params.load_part("decoder", params.load().experiments[network].decoder, "decoder")
     report: dict[str, Any] = {}
     with torch.inference_mode():
         engines = Vectors(tasks[0], decoder, searched), Warping(tasks[1], searched)

@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from stages.core.errors import InputError
-from stages.core.files import read_json, write_json
-from stages.core.roles import load_part
-from stages.core.task import Peer, Task
-from stages.core.vocabulary import Vocabulary
+from stages.core.base.errors import InputError
+from stages.core.base.files import read_json, write_json
+from stages.core.base.params import load_part
+from stages.core.learning.task import Peer, Task
+from stages.core.learning.vocabulary import Vocabulary
 
 
 def build_task(config: dict[str, Any], vocabularies: dict[str, Vocabulary], where: str) -> Task:

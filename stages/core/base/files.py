@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stages.core.errors import InputError
+from stages.core.base.errors import InputError
 
 
 @contextmanager

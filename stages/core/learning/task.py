@@ -15,11 +15,11 @@ import pydantic
 import torch
 from torch import Tensor
 
+from stages.core.base.errors import InputError
+from stages.core.base.params import Seeded, read_settings, settings
 from stages.core.batch import Padded, Recurrence
 from stages.core.dataset import Example
-from stages.core.errors import InputError
-from stages.core.params import Seeded, read_settings, settings
-from stages.core.vocabulary import Vocabulary
+from stages.core.learning.vocabulary import Vocabulary
 
 Batch = dict[str, Tensor | Padded]  # or, for a peer, what it reads: lists
 TRACED = 8  # steps: a shorter example shows little

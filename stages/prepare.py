@@ -1,7 +1,8 @@
 """Prepare one real dataset: ``python -m stages.prepare DATASET``.
 
 Reads data/raw/<dataset>; writes data/prepared/<dataset>/ ({train,validation,test}.jsonl, arrays.safetensors where there
-are arrays, summary.json with every rejected record counted by reason). Sound becomes log-mel frames.
+are arrays, summary.json with every rejected record counted by reason). Sound becomes log-mel frames, with the pitch
+where the data set asks for it.
 """
 
 import argparse
@@ -18,7 +19,8 @@ def prepare(name: str, values: params.Dataset) -> None:
     settings = params.read_settings(module.Settings, values.prepare, f"datasets.{name}.prepare")
     prepared: dataset.Prepared = module.prepare(Path("data/raw") / name, settings)
     if prepared.waveforms:
-        prepared = dataclasses.replace(prepared, arrays=prepared.arrays | audio.arrays(prepared.waveforms))
+        front_end = audio.LOG_MEL_PITCH if prepared.tones else audio.LOG_MEL
+        prepared = dataclasses.replace(prepared, arrays=prepared.arrays | audio.arrays(prepared.waveforms, front_end))
     with files.whole_folder(Path("data/prepared") / name) as folder:
         dataset.write_prepared(prepared, folder)
     print(dataset.describe(prepared))

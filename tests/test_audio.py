@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from stages.core import audio
-from stages.core.audio import FRONT_ENDS, Waveform, arrays, log_mel, mfcc, read, resample
+from stages.core.audio import FRONT_ENDS, Waveform, arrays, log_mel, log_mel_pitch, mfcc, pitch, read, resample
 from stages.core.base.errors import InputError
 
 
@@ -29,6 +29,13 @@ def speechlike(rate: int) -> Waveform:
     phase = 2 * np.pi * (120 * time + 20 * np.sin(2 * time))
     sound = sum(np.sin(k * phase) / k for k in range(1, 24)) * (0.3 + 0.1 * np.sin(9 * time))
     return Waveform((0.3 * sound).astype(np.float32), rate)
+
+
+def glide(low: float, high: float, harmonics: range = range(1, 12)) -> Waveform:
+    """A second in which F0 goes evenly (in its logarithm) from ``low`` to ``high`` Hz, with some noise."""
+    phase = 2 * np.pi * np.cumsum(np.geomspace(low, high, 16000)) / 16000
+    noise = 0.02 * np.random.default_rng(0).standard_normal(16000)
+    return Waveform((0.2 * sum(np.sin(k * phase) / k for k in harmonics) + noise).astype(np.float32), 16000)
 
 
 @pytest.mark.parametrize("name", ["sound.wav", "sound.flac", "sound.raw"])
@@ -144,8 +151,9 @@ def test_another_rate_gives_the_same_frames(coefficients: int) -> None:
     frames = FRONT_ENDS[coefficients].frames
     low, high = frames(speechlike(16000)), frames(speechlike(44100))
     assert low.shape == high.shape == (len(low), coefficients)
-    bands = slice(0, 28) if coefficients == 40 else slice(0, 13)  # above 4 kHz there is but the resampler's noise
-    assert np.abs(low - high)[3:-3, bands].mean() < 0.02 * low[:, bands].std()
+    # Above 4 kHz, in band 28 and those that follow, there is but the resampler's noise.
+    told = [column for column in range(coefficients) if not 28 <= column < 40]
+    assert np.abs(low - high)[3:-3, told].mean() < 0.02 * low[:, told].std()
 
 
 @pytest.mark.parametrize("coefficients", FRONT_ENDS)
@@ -154,6 +162,34 @@ def test_frames_are_the_same_bits_every_time_and_as_many_as_their_seconds_say(co
     first, second = front_end.frames(speechlike(22050)), front_end.frames(speechlike(22050))
     assert np.array_equal(first, second)
     assert abs(len(first) * front_end.frame_seconds - 2.0) <= front_end.frame_seconds
+
+
+@pytest.mark.parametrize(("low", "high"), [(90, 140), (300, 200), (240, 420), (120, 120.1)])
+@pytest.mark.parametrize("harmonics", [range(1, 12), range(2, 8)], ids=["all", "without the first"])
+def test_the_pitch_is_the_true_one_relative_to_its_mean(low: float, high: float, harmonics: range) -> None:
+    height, sure = pitch(glide(low, high, harmonics), 100)[2:-3].T
+    true = np.log(np.geomspace(low, high, 16000)[80::160])
+    assert sure.min() > 0.65
+    assert np.abs(height / sure - (true - true.mean())[2:-3]).max() < 0.015
+
+
+def test_a_contour_looks_the_same_in_a_high_voice() -> None:
+    low, high = pitch(glide(100, 150), 100)[2:-3], pitch(glide(200, 300), 100)[2:-3]
+    assert np.abs(low - high)[:, 0].max() < 0.03 and np.ptp(low[:, 0]) > 0.3
+
+
+def test_silence_has_no_pitch_and_noise_next_to_none() -> None:
+    assert not pitch(Waveform(np.zeros(16000, np.float32), 16000), 100).any()
+    noise = 0.1 * np.random.default_rng(1).standard_normal(16000)
+    assert pitch(Waveform(noise.astype(np.float32), 16000), 100)[:, 1].mean() < 0.15
+
+
+def test_the_pitch_stands_behind_the_bands() -> None:
+    for seconds in (0.05, 0.3):
+        waveform = Waveform(tone(150, seconds), 16000)
+        found, bands = log_mel_pitch(waveform), log_mel(waveform)
+        assert np.array_equal(found, np.concatenate([bands, pitch(waveform, len(bands))], axis=1))
+        assert found.shape == (len(bands), 42) and found.dtype == np.float32
 
 
 def test_mfccs_are_those_of_the_formulas() -> None:

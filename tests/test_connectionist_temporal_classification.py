@@ -249,7 +249,7 @@ def test_steps_between_symbols_are_labelled_with_the_nearest() -> None:
 def test_labels_follow_a_stretched_utterance() -> None:
     task = speech_task(stack=1, criterion="framewise")
     example = joined(task, 0, 1)  # 9 frames each
-    assert task._labels(example, torch.zeros(36, 13)).tolist() == [1] * 18 + [2] * 18
+    assert task._labels(example, 36).tolist() == [1] * 18 + [2] * 18
 
 
 @pytest.mark.parametrize(
@@ -268,6 +268,14 @@ def test_training_alters_utterances_by_torchs_generator_and_evaluation_does_not(
     task.eval()
     plain = steps(1)
     assert torch.equal(plain, steps(2)) and plain.shape == (1, 27, task.settings.coefficients)
+
+
+def test_the_pitch_is_neither_warped_nor_masked() -> None:
+    task = speech_task(stack=1, coefficients=42, warp=0.2, frequency_masks=2, frequency_mask=12)
+    example = joined(task, 0, 1, 2)
+    altered = task.collate([example])["steps"].values
+    plain = task.eval().collate([example])["steps"].values
+    assert torch.equal(altered[..., 40:], plain[..., 40:]) and not torch.equal(altered[..., :40], plain[..., :40])
 
 
 def test_masks_hide_at_most_so_many_frames_and_coefficients() -> None:
@@ -340,12 +348,32 @@ def test_centred_utterances_are_heard_alike_in_any_room() -> None:
         speech_task("lstm", centre=True).stream(0.1)
 
 
-@pytest.mark.parametrize("factor", [0.8, 1.0, 1.25])
-def test_warping_moves_a_band_in_proportion_to_its_place(factor: float) -> None:
-    peak = torch.zeros(1, 40)
-    peak[0, 20] = 1.0
-    assert int(ctc.warped(peak, factor).argmax()) == round(20 * factor)
-    torch.testing.assert_close(ctc.warped(peak, 1.0), peak)
+def test_warping_moves_the_bands_of_each_utterance_in_proportion_to_their_place() -> None:
+    peak = torch.zeros(3, 2, 40)
+    peak[:, :, 20] = 1.0
+    moved = ctc.warped(peak, torch.tensor([0.8, 1.0, 1.25]))
+    assert moved.argmax(dim=2).tolist() == [[16, 16], [20, 20], [25, 25]]
+    torch.testing.assert_close(moved[1], peak[1])
+
+
+def test_stretching_a_batch_is_torchs_interpolation_of_each_utterance() -> None:
+    lengths, counts = [9, 1, 5, 12], [13, 3, 2, 1]
+    utterances = [torch.randn(length, 3) for length in lengths]
+    found = ctc.stretched(pad(utterances, value=torch.nan).values, torch.tensor(lengths), torch.tensor(counts))
+    for row, utterance, count in zip(found, utterances, counts, strict=True):
+        alone = torch.nn.functional.interpolate(utterance.T[None], count, mode="linear", align_corners=True)[0].T
+        torch.testing.assert_close(row[:count], alone)
+    assert [int((row != 0).any(dim=1).sum()) for row in found.nan_to_num()] == counts
+
+
+def test_drawn_spans_cover_a_quarter_of_a_length_at_most_and_reach_every_place() -> None:
+    lengths = torch.tensor([40, 8, 3])
+    found = torch.stack([ctc.drawn_spans(lengths, 6, 45) for _ in range(300)])
+    widths = found.sum(dim=2)
+    assert widths.amax(dim=0).tolist() == [6, 2, 0] and widths.amin(dim=0).tolist() == [0, 0, 0]
+    assert found.any(dim=0).sum(dim=1).tolist() == [40, 8, 0]
+    starts, ends = found.int().argmax(dim=2), 45 - found.flip(2).int().argmax(dim=2)
+    assert ((ends - starts == widths) | (widths == 0)).all()
 
 
 def test_recordings_of_another_front_end_are_refused() -> None:

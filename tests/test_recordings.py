@@ -225,16 +225,19 @@ def test_settings_out_of_range_are_errors(values: dict[str, Any]) -> None:
         read_settings(Settings, {"unit": "word", "validation": 0.5, "test": 0.5}, "datasets.recordings.prepare")
 
 
-def test_the_stage_turns_sound_into_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("tones", "coefficients"), [(False, 40), (True, 42)])
+def test_the_stage_turns_sound_into_frames(
+    tones: bool, coefficients: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     raw = tmp_path / "data" / "raw" / "recordings"
     rows = [*many(raw / "mine"), {"path": "take00.wav", "text": "好", "start": "0.5"}]
     manifest(raw / "mine", rows)
-    settings = {"unit": "word", "validation": 0.2, "test": 0.2}
+    settings = {"unit": "word", "tones": tones, "validation": 0.2, "test": 0.2}
     run_stage("recordings", params.Dataset(sources={"mine": {}}, prepare=settings))
     folder = Path("data/prepared/recordings")
     arrays = read_arrays(folder)
-    assert arrays["features"].shape == (4050, 40) and arrays["features"].dtype == np.float32
+    assert arrays["features"].shape == (4050, coefficients) and arrays["features"].dtype == np.float32
     assert np.diff(arrays["offsets"]).tolist() == [100] * 40 + [50] and arrays["frame_seconds"].tolist() == [0.01]
     examples = {example["id"]: example for split in SPLITS for example in read_split(folder, split)}
     assert examples["take00.wav 0.500-1.000 s"]["recordings"] == [40]

@@ -41,7 +41,7 @@ class Prepared:
     Besides ``SPLITS`` there may be others, such as "unlabelled"; these may be empty.
     ``facts`` are figures about the data that the report shows (what was counted, what a split holds).
     A data set of sound gives ``waveforms`` instead of arrays, in the order in which its examples number "recordings";
-    stages/prepare.py takes them one at a time.
+    stages/prepare.py takes them one at a time. With ``tones`` their frames also say how high the voice is.
     """
 
     splits: dict[str, list[Example]]
@@ -49,6 +49,7 @@ class Prepared:
     rejected: list[Rejected] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
     waveforms: Iterable[Waveform] = ()
+    tones: bool = False
 
 
 def split_of(key: str, validation: float = 0.1, test: float = 0.1) -> str:

@@ -106,11 +106,13 @@ END_OF_LIST, PHONEME = 0, 7
 class Settings:
     """An utterance's ``rates`` (words a minute, as eSpeak counts) and ``pitches`` are drawn from these by ``seed``.
 
-    A voice of training says the share ``said`` of the phrases, drawn for it; those of the other splits say all.
+    A voice of training says the share ``said`` of the phrases, drawn for it; those of the other splits say all. With
+    ``tones``, frames also say how high the voice is (core/audio.py), by which 天天 and 甜甜 differ, and nothing else.
     """
 
     seed: int = 1
     said: float = pydantic.Field(default=1.0, gt=0, le=1)
+    tones: bool = True
     rates: list[Annotated[int, pydantic.Field(ge=80, le=450)]] = pydantic.Field(min_length=1)
     pitches: list[Annotated[int, pydantic.Field(ge=0, le=99)]] = pydantic.Field(min_length=1)
 
@@ -169,7 +171,9 @@ def build(say: Say, settings: Settings) -> Prepared:
                 else:
                     where = f"{utterance.text} said by {voice}"
                     rejected.append(Rejected("not as many syllables as characters", where, 0))
-    return Prepared(splits, rejected=rejected, facts=facts(splits, kept), waveforms=waveforms(kept))
+    return Prepared(
+        splits, rejected=rejected, facts=facts(splits, kept), waveforms=waveforms(kept), tones=settings.tones
+    )
 
 
 def chosen(voice: str, settings: Settings) -> list[str]:

@@ -42,11 +42,14 @@ OPTIONAL = ("start", "end", "split", "speaker")
 class Settings:
     """``unit``: what an output symbol is. ``stack``: the task's, frames a step: a transcript must fit into the steps.
 
+    ``tones``: frames also say how high the voice is, for a language with tones; set the task's coefficients to 42 then.
+
     ``validation`` and ``test`` are fractions of the speakers, or of the files where the manifest names no speaker.
     """
 
     unit: Literal["word", "character"]
     stack: int = pydantic.Field(default=3, gt=0)
+    tones: bool = False
     validation: float = pydantic.Field(default=0.1, ge=0, lt=1)
     test: float = pydantic.Field(default=0.1, ge=0, lt=1)
 
@@ -98,7 +101,7 @@ def prepare(raw: Path, settings: Settings) -> Prepared:
     splits: dict[str, list[Example]] = {split: [] for split in SPLITS}
     for number, part in enumerate(parts):
         splits[part.split].append(part.example | {"recordings": [number]})
-    return Prepared(splits, rejected=rejected, facts=facts(parts), waveforms=waveforms(parts))
+    return Prepared(splits, rejected=rejected, facts=facts(parts), waveforms=waveforms(parts), tones=settings.tones)
 
 
 def apart(parts: list[Part]) -> tuple[list[Part], list[Part]]:

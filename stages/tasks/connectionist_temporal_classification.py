@@ -32,6 +32,7 @@ from stages.core.learning.vocabulary import Vocabulary
 NULL = "<null>"
 NEVER = -1e4  # nats: the null's score where it is ruled out; a number, so that sums of it stay numbers
 PAUSE = 0.25  # seconds: a shorter silence between two symbols is no pause (Goldman-Eisler 1968), and is divided
+BANDS = 40  # of log-mel frames; behind them may stand the pitch, which is no band
 LIKELY = 1e-3  # the probability from which on another symbol is weighed against one that was heard
 TRACED_FRAMES = 150
 
@@ -40,20 +41,20 @@ TRACED_FRAMES = 150
 class Settings:
     """What is heard, what makes training harder, and what is learnt.
 
-    ``coefficients`` a frame; ``stack`` neighbouring frames are one step; ``centre`` takes off each utterance's mean,
-    and so much of what tells a voice or a room from another. In training alone: ``noise`` is Gaussian, in standard
-    deviations of a coefficient; ``stretch`` draws each utterance's length from 1 - stretch to 1 + stretch of what it
-    was; ``warp`` stretches the axis of frequency by 1 - warp to 1 + warp, as another length of the throat would
-    (Jaitly and Hinton 2013; for log-mel bands); ``time_masks`` spans of up to ``time_mask`` frames and
-    ``frequency_masks`` bands of up to ``frequency_mask`` coefficients are set to the mean (SpecAugment, Park et al.
-    2019, section 2).
+    ``coefficients`` a frame: 13 cepstral ones, 40 log-mel bands, or 42: bands and pitch (core/audio.py); ``stack``
+    neighbouring frames are one step; ``centre`` takes off each utterance's mean, and so much of what tells a voice or a
+    room from another. In training alone: ``noise`` is Gaussian, in standard deviations of a coefficient; ``stretch``
+    draws each utterance's length from 1 - stretch to 1 + stretch of what it was; ``warp`` stretches the axis of
+    frequency by 1 - warp to 1 + warp, as another length of the throat would (Jaitly and Hinton 2013; for log-mel
+    bands); ``time_masks`` spans of up to ``time_mask`` frames and ``frequency_masks`` bands of up to ``frequency_mask``
+    coefficients are set to the mean (SpecAugment, Park et al. 2019, section 2); the pitch is neither warped nor masked.
     With ``strings`` over 0, an epoch is so many concatenations of 1 to ``longest`` training recordings, drawn afresh;
     ``longest`` is reached after ``growth`` epochs. ``separator`` stands between symbols that are shown.
     ``criterion`` framewise is the notes' trimming: each step is taught the symbol spoken there, never the null, and
     equal neighbours are merged afterwards. ``prior`` is the power of the label priors in CTC's training.
     """
 
-    coefficients: Literal[13, 40] = 13
+    coefficients: Literal[13, 40, 42] = 13
     stack: int = pydantic.Field(default=3, gt=0)
     centre: bool = False
     noise: float = pydantic.Field(default=0.0, ge=0)
@@ -254,44 +255,47 @@ class ConnectionistTemporalClassification(Task):
         Where the examples have transcripts of known symbols also "transcripts" (batch, symbols), and for the criterion
         framewise, where they have boundaries, "labels" (batch, time): the symbol of each step.
         """
-        frames = [self._altered(example) for example in examples]
-        batch: Batch = {"steps": pad([self._stacked(part) for part in frames])}
+        frames = pad([self._normalised(example) for example in examples])
+        if self.training:
+            frames = self._altered(frames, examples)
+        batch: Batch = {"steps": self._stacked(frames)}
         if all("symbols" in example and self.symbols.index.keys() >= set(example["symbols"]) for example in examples):
             batch["transcripts"] = pad_indices([self.symbols.encode(example["symbols"]) for example in examples])
             if self.settings.criterion == "framewise" and all("boundaries" in example for example in examples):
-                batch["labels"] = pad([self._labels(*pair) for pair in zip(examples, frames, strict=True)])
+                counts = zip(examples, frames.lengths.tolist(), strict=True)
+                batch["labels"] = pad([self._labels(example, count) for example, count in counts])
         return batch
 
-    def _altered(self, example: Example) -> Tensor:
-        """Give the normalised frames (frames, coefficients); in training, stretched and masked at random."""
-        frames = self._normalised(example)
-        if not self.training:
-            return frames
+    def _altered(self, frames: Padded, examples: list[Example]) -> Padded:
+        """Stretch, warp and mask the normalised ``frames`` (batch, time, coefficients) of ``examples`` at random."""
+        values, lengths = frames.values, frames.lengths
         if self.settings.stretch:
-            factor = 1 + self.settings.stretch * (2 * float(torch.rand(())) - 1)
             # Not below what the transcript needs, and so no longer than the utterance itself where that is just enough.
-            least = min(self.settings.stack * (_least_steps(example["symbols"]) - 1) + 1, len(frames))
-            frames = stretched(frames, max(round(factor * len(frames)), least, 1))
+            needed = [self.settings.stack * (_least_steps(example["symbols"]) - 1) + 1 for example in examples]
+            drawn = (lengths * _around_one(self.settings.stretch, len(lengths))).round().long().clamp(min=1)
+            counts = torch.maximum(drawn, torch.minimum(torch.tensor(needed), lengths))
+            values, lengths = stretched(values, lengths, counts), counts
+        bands, rest = values[..., :BANDS], values[..., BANDS:]
         if self.settings.warp:
-            frames = warped(frames, 1 + self.settings.warp * (2 * float(torch.rand(())) - 1))
-        if self.settings.time_masks or self.settings.frequency_masks:
-            frames = frames.clone()
-            for _ in range(self.settings.time_masks):
-                _mask_some(frames, self.settings.time_mask)
-            for _ in range(self.settings.frequency_masks):
-                _mask_some(frames.T, self.settings.frequency_mask)
-        return frames
+            bands = warped(bands, _around_one(self.settings.warp, len(lengths)))
+        for _ in range(self.settings.frequency_masks):
+            every = torch.full_like(lengths, bands.shape[2])
+            bands = bands.masked_fill(drawn_spans(every, self.settings.frequency_mask, bands.shape[2])[:, None], 0)
+        values = torch.cat([bands, rest], dim=2)
+        for _ in range(self.settings.time_masks):
+            values = values.masked_fill(drawn_spans(lengths, self.settings.time_mask, values.shape[1])[..., None], 0)
+        return Padded(values, lengths)
 
-    def _stacked(self, frames: Tensor) -> Tensor:
-        """Lay neighbouring frames side by side: (steps, coefficients x stack), the last step filled up with means."""
-        missing = -len(frames) % self.settings.stack
-        frames = nn.functional.pad(frames, (0, 0, 0, missing))
-        return frames.reshape(-1, self.settings.coefficients * self.settings.stack)
+    def _stacked(self, frames: Padded) -> Padded:
+        """Lay neighbouring frames side by side: (batch, steps, coefficients x stack), a last step filled up with 0."""
+        stack = self.settings.stack
+        values = nn.functional.pad(frames.values, (0, 0, 0, -frames.values.shape[1] % stack))
+        return Padded(values.reshape(len(values), -1, values.shape[2] * stack), -(-frames.lengths // stack))
 
-    def _labels(self, example: Example, frames: Tensor) -> Tensor:
-        """Give the symbol at the centre of each step of the (stretched) ``frames``, (steps,)."""
-        steps = -(-len(frames) // self.settings.stack)
-        speed = self._count(example) / len(frames)
+    def _labels(self, example: Example, count: int) -> Tensor:
+        """Give the symbol at the centre of each step of ``example`` stretched to ``count`` frames, (steps,)."""
+        steps = -(-count // self.settings.stack)
+        speed = self._count(example) / count
         centres = (np.arange(steps) + 0.5) * self.step_seconds * speed
         return torch.tensor(self.symbols.encode(example["symbols"]))[nearest(centres, example["boundaries"])]
 
@@ -408,7 +412,7 @@ class ConnectionistTemporalClassification(Task):
     def _hear(self, example: Example, count: int) -> Iterator[str]:
         """Yield what is heard in each next ``count`` steps of ``example``."""
         state, last = None, 0
-        for piece in self._stacked(self._normalised(example)).split(count):
+        for piece in self._stacked(pad([self._normalised(example)])).values[0].split(count):
             outputs, state = self.model(piece[None], torch.tensor([len(piece)]), state)
             scores = self._classify(outputs)[0]
             heard = self.symbols.decode(self.best_path(scores, last))
@@ -460,10 +464,10 @@ class ConnectionistTemporalClassification(Task):
     def trace(self, example: Example) -> dict[str, Any] | None:
         """Give what is heard in ``example`` as it goes by, for a picture of at most ``TRACED_FRAMES`` columns.
 
-        "features" (frames, coefficients) are normalised, one every "frame_seconds"; "posteriors" (steps, symbols), one
-        every "step_seconds", of "symbols": the null and those that reach a twentieth anywhere; "alignment" has the
-        symbol of each step in the best alignment of the best path's transcript "prediction", and "times" its symbols'
-        [start, end] in seconds, as do "boundaries", the true ones, where known.
+        "features" (frames, coefficients) are normalised, without the pitch, one every "frame_seconds"; "posteriors"
+        (steps, symbols), one every "step_seconds", of "symbols": the null and those that reach a twentieth anywhere;
+        "alignment" has the symbol of each step in the best alignment of the best path's transcript "prediction", and
+        "times" its symbols' [start, end] in seconds, as do "boundaries", the true ones, where known.
         """
         batch = self.collate([example])
         scores, steps = self.log_probabilities(batch)[0], batch["steps"]
@@ -471,7 +475,7 @@ class ConnectionistTemporalClassification(Task):
         heard = self.best_path(scores)
         said = self.transcribe(scores, heard)
         chosen = sorted({0, *heard} | set((scores.exp().amax(dim=0) >= 0.05).nonzero()[:, 0].tolist()))
-        frames = steps.values[0].reshape(-1, self.settings.coefficients)[: self._count(example)]
+        frames = steps.values[0].reshape(-1, self.settings.coefficients)[: self._count(example), :BANDS]
         every = -(-len(frames) // TRACED_FRAMES)
         states = align(scores.double().numpy(), heard)
         return {
@@ -525,24 +529,46 @@ def _checked(array: np.ndarray, coefficients: int, where: str) -> np.ndarray:
     return array.astype(np.float32)
 
 
-def stretched(frames: Tensor, count: int) -> Tensor:
-    """Resample (frames, coefficients) linearly to ``count`` frames, the first and the last staying what they are."""
-    return nn.functional.interpolate(frames.T[None], size=count, mode="linear", align_corners=True)[0].T
+def _around_one(most: float, count: int) -> Tensor:
+    """Draw ``count`` factors from 1 - most to 1 + most."""
+    return 1 + most * (2 * torch.rand(count) - 1)
 
 
-def warped(frames: Tensor, factor: float) -> Tensor:
-    """Move each of the bands of (frames, bands) to ``factor`` times its place, linearly; the highest is repeated."""
-    bands = frames.shape[1]
-    places = (torch.arange(bands) / factor).clamp(max=bands - 1)
-    below = places.long().clamp(max=bands - 2)
-    return torch.lerp(frames[:, below], frames[:, below + 1], places - below)
+def stretched(values: Tensor, lengths: Tensor, counts: Tensor) -> Tensor:
+    """Resample the first ``lengths`` of the frames of (batch, time, coefficients) linearly to ``counts`` of each.
+
+    The first and the last frame of each stay what they are; what is behind ``counts`` is 0.
+    """
+    ends, last = (counts - 1).clamp(min=1), (lengths - 1)[:, None]
+    time = torch.arange(int(counts.max()))
+    places = torch.minimum(time * (last / ends[:, None]), last)
+    below = torch.minimum(places.long(), (last - 1).clamp(min=0))
+    rows = torch.arange(len(values))[:, None]
+    above = torch.minimum(below + 1, last)
+    between = torch.lerp(values[rows, below], values[rows, above], (places - below)[..., None])
+    return between * mask(counts, len(time))[..., None]
 
 
-def _mask_some(rows: Tensor, most: int) -> None:
-    """Set up to ``most`` neighbouring ``rows``, and at most a quarter of them, to 0, the mean, in place."""
-    width = min(int(torch.randint(most + 1, ())), len(rows) // 4)
-    start = int(torch.randint(len(rows) - width + 1, ()))
-    rows[start : start + width] = 0
+def warped(bands: Tensor, factors: Tensor) -> Tensor:
+    """Move each of the bands of (batch, time, bands) to ``factors`` (batch,) times its place, linearly.
+
+    The highest band is repeated where there is none above it.
+    """
+    count = bands.shape[2]
+    places = (torch.arange(count) / factors[:, None]).clamp(max=count - 1)[:, None]
+    below = places.long().clamp(max=count - 2).expand_as(bands)
+    return torch.lerp(bands.gather(2, below), bands.gather(2, below + 1), places - below)
+
+
+def drawn_spans(lengths: Tensor, most: int, size: int) -> Tensor:
+    """Draw a span of up to ``most`` places in each of ``lengths`` (batch,), and of at most a quarter of them.
+
+    Gives (batch, size), True in the span.
+    """
+    widths = torch.minimum(torch.randint(most + 1, lengths.shape), lengths // 4)
+    starts = (torch.rand(len(lengths)) * (lengths - widths + 1)).long()
+    places = torch.arange(size) - starts[:, None]
+    return (places >= 0) & (places < widths[:, None])
 
 
 def nearest(centres: np.ndarray, boundaries: list[list[float]]) -> np.ndarray:

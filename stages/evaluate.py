@@ -17,11 +17,10 @@ from typing import Any
 
 import torch
 
-from stages.core import dataset
 from stages.core.base import errors, files, params
 from stages.core.base.params import Experiment
-from stages.core.dataset import Example
-from stages.core.learning import artifact
+from stages.core.learning import artifact, dataset
+from stages.core.learning.dataset import Example
 from stages.core.learning.task import Task
 
 CHECKPOINTS, PREDICTIONS = Path("data/checkpoints"), Path("data/predictions")

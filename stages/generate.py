@@ -7,8 +7,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from stages.core import dataset
 from stages.core.base import errors, files, params
+from stages.core.learning import dataset
 
 
 def generate(name: str, values: dict[str, Any]) -> None:

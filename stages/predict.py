@@ -17,8 +17,8 @@ import torch
 
 from stages.core.base import errors, params
 from stages.core.base.errors import InputError
-from stages.core.dataset import Example
 from stages.core.learning import artifact
+from stages.core.learning.dataset import Example
 from stages.core.learning.task import Task
 
 PIECE = 0.5  # seconds of a stream

@@ -9,8 +9,9 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from stages.core import audio, dataset
+from stages.core import audio
 from stages.core.base import errors, files, params
+from stages.core.learning import dataset
 
 
 def prepare(name: str, values: params.Dataset) -> None:

@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 
-from stages.core import dataset, trainer
+from stages.core import trainer
 from stages.core.base import errors, files, params
 from stages.core.base.params import Experiment
-from stages.core.learning import artifact
+from stages.core.learning import artifact, dataset
 from stages.core.learning.task import Training, read_training
 
 CHECKPOINTS, TIMINGS, RESUME = Path("data/checkpoints"), Path("data/timings"), Path("data/resume")

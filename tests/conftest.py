@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from stages.core.dataset import Example
+from stages.core.learning.dataset import Example
 from stages.core.learning.task import Task
 
 torch.set_num_threads(1)

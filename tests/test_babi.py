@@ -12,7 +12,7 @@ from stages import download
 from stages.core.base.errors import InputError
 from stages.core.base.files import read_json
 from stages.core.base.params import Dataset, read_settings
-from stages.core.dataset import SPLITS, write_prepared
+from stages.core.learning.dataset import SPLITS, write_prepared
 from stages.datasets import babi, stories
 
 ROOT = Path(__file__).resolve().parent.parent

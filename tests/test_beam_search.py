@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from stages.core.base.errors import InputError
-from stages.core.batch import Padded, pad
+from stages.core.learning.batch import Padded, pad
 from stages.decoding.beam_search import Hypothesis, Settings, decode, search
 
 SYMBOLS = 4  # 0 is the stop symbol, 3 starts

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck
 
-from stages.core.batch import delayed, pad
+from stages.core.learning.batch import delayed, pad
 from stages.models import gru, jordan, lstm, lstm_variants, minimal_gru, transformer
 
 T, B, F, H, K = 5, 3, 4, 3, 2  # time, batch, features, hidden units, classes

@@ -13,8 +13,8 @@ import torch
 
 from stages.core import trainer, wikipedia
 from stages.core.base.errors import InputError
-from stages.core.dataset import SPLITS, Example, Prepared, write_prepared
 from stages.core.learning import artifact
+from stages.core.learning.dataset import SPLITS, Example, Prepared, write_prepared
 from stages.core.learning.task import Training
 from stages.core.trainer import build_optimizer
 from stages.datasets import cloze as data

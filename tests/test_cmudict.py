@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from stages.core.base.errors import InputError
-from stages.core.dataset import SPLITS, Prepared
+from stages.core.learning.dataset import SPLITS, Prepared
 from stages.datasets.cmudict import FOLDER, Settings, cap, prepare
 from stages.metrics import phoneme_error_rate
 

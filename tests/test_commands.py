@@ -11,7 +11,7 @@ import pytest
 
 from stages.core.base.errors import InputError
 from stages.core.base.files import read_json
-from stages.core.dataset import SPLITS, Example, Prepared, split_of, write_prepared
+from stages.core.learning.dataset import SPLITS, Example, Prepared, split_of, write_prepared
 from stages.datasets import commands
 from stages.datasets.commands import FEWEST, FILLERS, Grammar, Settings, TemplateError, number_words, parse, prepare
 

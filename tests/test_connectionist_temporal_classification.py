@@ -17,8 +17,8 @@ from torch import Tensor
 from stages.core import trainer
 from stages.core.base.errors import InputError
 from stages.core.base.params import read_settings
-from stages.core.batch import pad, pad_indices
 from stages.core.learning import artifact
+from stages.core.learning.batch import pad, pad_indices
 from stages.core.learning.task import Task, Training
 from stages.core.trainer import build_optimizer
 from stages.decoding import best_path, prefix_beam_search

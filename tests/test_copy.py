@@ -9,8 +9,8 @@ import torch
 
 from stages.core.base.errors import InputError
 from stages.core.base.params import read_settings
-from stages.core.batch import Padded
-from stages.core.dataset import SPLITS, Example, Prepared
+from stages.core.learning.batch import Padded
+from stages.core.learning.dataset import SPLITS, Example, Prepared
 from stages.datasets import copy
 from stages.decoding import threshold
 from stages.metrics import bits

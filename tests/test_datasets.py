@@ -8,7 +8,7 @@ import pytest
 
 from stages.core.base.errors import InputError
 from stages.core.base.files import read_json
-from stages.core.dataset import SPLITS, Prepared, group_near_duplicates, split_of, write_prepared
+from stages.core.learning.dataset import SPLITS, Prepared, group_near_duplicates, split_of, write_prepared
 from stages.datasets import addresses, digits
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from stages.core import wikipedia
 from stages.core.base.errors import InputError
-from stages.core.dataset import SPLITS, Example, Prepared, write_prepared
+from stages.core.learning.dataset import SPLITS, Example, Prepared, write_prepared
 from stages.core.wikipedia import label, paragraphs, sentences_of
 from stages.datasets.encyclopedia import Settings, prepare
 

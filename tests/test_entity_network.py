@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from stages.core.batch import Padded, pad
-from stages.core.dataset import Example
+from stages.core.learning.batch import Padded, pad
+from stages.core.learning.dataset import Example
 from stages.datasets import stories
 from stages.models import entity_network
 from stages.tasks import reading_comprehension

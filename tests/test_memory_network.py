@@ -11,8 +11,8 @@ from torch import Tensor
 
 from stages.core.base.errors import InputError
 from stages.core.base.params import read_settings
-from stages.core.batch import Padded, pad
-from stages.core.dataset import Example
+from stages.core.learning.batch import Padded, pad
+from stages.core.learning.dataset import Example
 from stages.core.learning.task import Batch
 from stages.datasets import stories
 from stages.models import memory_network

@@ -13,8 +13,8 @@ import torch
 
 from stages.core.base.errors import InputError
 from stages.core.base.params import load, read_settings
-from stages.core.batch import Padded
-from stages.core.dataset import SPLITS, Example, Prepared
+from stages.core.learning.batch import Padded
+from stages.core.learning.dataset import SPLITS, Example, Prepared
 from stages.core.learning.task import Training
 from stages.datasets import ngrams, recall, repeat_copy, sort
 from stages.decoding import threshold

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from stages.core.base.errors import InputError
-from stages.core.dataset import Prepared
+from stages.core.learning.dataset import Prepared
 from stages.datasets.messages import Settings, group, normal_form, prepare, similarities
 
 HEADER = 'msgid ""\nmsgstr "Content-Type: text/plain; charset=UTF-8\\n"\n'

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from stages.core.batch import pad
+from stages.core.learning.batch import pad
 from stages.models import elman, feedforward, lstm
 
 MODELS = {

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from stages.core.base.errors import InputError
-from stages.core.dataset import SPLITS, Example, Prepared, read_split, write_prepared
 from stages.core.learning import vocabulary
+from stages.core.learning.dataset import SPLITS, Example, Prepared, read_split, write_prepared
 from stages.datasets import paragraphs
 from stages.datasets.paragraphs import FILES, Settings, prepare
 

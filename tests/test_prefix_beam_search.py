@@ -15,7 +15,7 @@ from torch import Tensor
 
 from stages.core.base.errors import InputError
 from stages.core.base.params import read_settings
-from stages.core.batch import Padded
+from stages.core.learning.batch import Padded
 from stages.core.learning.vocabulary import Vocabulary
 from stages.decoding.prefix_beam_search import (
     Automaton,

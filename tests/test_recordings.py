@@ -13,7 +13,7 @@ import soundfile
 from stages.core.base import params
 from stages.core.base.errors import InputError
 from stages.core.base.params import read_settings
-from stages.core.dataset import SPLITS, Example, Prepared, read_arrays, read_split, read_summary
+from stages.core.learning.dataset import SPLITS, Example, Prepared, read_arrays, read_split, read_summary
 from stages.datasets.recordings import Settings, prepare
 from stages.prepare import prepare as run_stage
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from stages.core.base.errors import InputError
-from stages.core.dataset import SPLITS, Example, Prepared, write_prepared
+from stages.core.learning.dataset import SPLITS, Example, Prepared, write_prepared
 from stages.datasets import reviews
 from stages.datasets.reviews import Settings, normal_form, prepare
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from stages.core import trainer
 from stages.core.base.errors import InputError
-from stages.core.batch import Padded
-from stages.core.dataset import Example
+from stages.core.learning.batch import Padded
+from stages.core.learning.dataset import Example
 from stages.core.learning.task import Training
 from stages.core.learning.vocabulary import UNKNOWN
 from stages.decoding import argmax

@@ -11,9 +11,9 @@ from torch.nn.functional import one_hot
 
 from stages.core.base.errors import InputError
 from stages.core.base.params import read_settings
-from stages.core.batch import Padded, pad
-from stages.core.dataset import Example
 from stages.core.learning import artifact
+from stages.core.learning.batch import Padded, pad
+from stages.core.learning.dataset import Example
 from stages.core.learning.vocabulary import STOP, UNKNOWN
 from stages.datasets import treebank
 from stages.decoding import beam_search, direct

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stages.core.base.errors import InputError
-from stages.core.dataset import SPLITS, Example, Prepared, read_split, write_prepared
+from stages.core.learning.dataset import SPLITS, Example, Prepared, read_split, write_prepared
 from stages.datasets import snippets
 from stages.datasets.snippets import FILES, Settings, prepare, words_of
 

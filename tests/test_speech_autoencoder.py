@@ -11,9 +11,9 @@ import torch
 
 from stages.core import trainer
 from stages.core.base.errors import InputError
-from stages.core.batch import Padded
-from stages.core.dataset import Example
 from stages.core.learning import artifact
+from stages.core.learning.batch import Padded
+from stages.core.learning.dataset import Example
 from stages.core.learning.task import Training
 from stages.decoding import embedding
 from stages.models import downsampling, dynamic_time_warping, mean_pooling, segment_autoencoder

@@ -7,7 +7,7 @@ import pytest
 
 from stages.core.base.errors import InputError
 from stages.core.base.params import read_settings
-from stages.core.dataset import SPLITS, write_prepared
+from stages.core.learning.dataset import SPLITS, write_prepared
 from stages.datasets import digits, spoken_words
 from stages.datasets.spoken_words import Settings, prepare
 

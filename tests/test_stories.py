@@ -11,7 +11,7 @@ import pydantic
 import pytest
 
 from stages.core.base.errors import InputError
-from stages.core.dataset import SPLITS, Example, Prepared, read_split, split_of, write_prepared
+from stages.core.learning.dataset import SPLITS, Example, Prepared, read_split, split_of, write_prepared
 from stages.core.learning.vocabulary import tokens
 from stages.datasets import stories
 from stages.metrics import accuracy

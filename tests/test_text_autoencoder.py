@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from stages.core.base.errors import InputError
-from stages.core.dataset import Example
+from stages.core.learning.dataset import Example
 from stages.core.learning.vocabulary import UNKNOWN
 from stages.decoding import reconstruction
 from stages.metrics import reconstruction as metric

@@ -10,7 +10,7 @@ import pytest
 from seqeval.metrics import f1_score
 
 from stages.core.base.errors import InputError
-from stages.core.dataset import SPLITS, Example, Prepared, read_split, split_of, write_prepared
+from stages.core.learning.dataset import SPLITS, Example, Prepared, read_split, split_of, write_prepared
 from stages.datasets import tickets
 from stages.metrics import contrast_accuracy
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from stages.core.base.errors import InputError
 from stages.core.base.params import read_settings
-from stages.core.batch import Padded, pad
+from stages.core.learning.batch import Padded, pad
 from stages.decoding import beam_search
 from stages.models import transformer_encoder_decoder
 from stages.models.transformer_encoder_decoder import Attention, Linear, TransformerEncoderDecoder

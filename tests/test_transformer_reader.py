@@ -8,7 +8,7 @@ from torch import Tensor
 
 from stages.core.base.errors import InputError
 from stages.core.base.params import read_settings
-from stages.core.dataset import Example
+from stages.core.learning.dataset import Example
 from stages.datasets import stories
 from stages.models import transformer_reader
 from stages.tasks import reading_comprehension

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from stages.core.base.errors import InputError
-from stages.core.dataset import SPLITS, Prepared
+from stages.core.learning.dataset import SPLITS, Prepared
 from stages.datasets.treebank import (
     CLOSE,
     FOLDER,

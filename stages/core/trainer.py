@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from stages.core.base.errors import InputError
-from stages.core.dataset import Example
+from stages.core.learning.dataset import Example
 from stages.core.learning.task import Batch, Task, Training
 
 GROUP = 16  # batches of a step of Lightning's loop

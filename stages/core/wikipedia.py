@@ -26,7 +26,7 @@ from mwparserfromhell import nodes
 from mwparserfromhell.wikicode import Wikicode
 
 from stages.core.base.errors import InputError
-from stages.core.dataset import Rejected
+from stages.core.learning.dataset import Rejected
 
 FOLDER = Path("gensim") / "gensim" / "test" / "test_data"
 FILE = "enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 from stages.core.base.errors import InputError
 from stages.core.base.files import read_text
 from stages.core.base.params import settings
-from stages.core.dataset import SPLITS, Example, Prepared, Rejected, split_of
+from stages.core.learning.dataset import SPLITS, Example, Prepared, Rejected, split_of
 
 RECORD = re.compile(r"<AddressString>.*?(?:</AddressString>|(?=<AddressString>)|\Z)", re.DOTALL)
 

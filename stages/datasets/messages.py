@@ -44,7 +44,7 @@ from rapidfuzz.distance import Levenshtein
 from stages.core.base.errors import InputError
 from stages.core.base.files import read_json, read_text
 from stages.core.base.params import settings
-from stages.core.dataset import SPLITS, Example, Prepared, Rejected, group_near_duplicates, split_of
+from stages.core.learning.dataset import SPLITS, Example, Prepared, Rejected, group_near_duplicates, split_of
 
 WORD = re.compile(r"[^\W_]+(?:['’.-][^\W_]+)*")
 CHINESE = re.compile(r"[\u4e00-\u9fff]")

@@ -26,7 +26,7 @@ import pydantic
 
 from stages.core.base.errors import InputError
 from stages.core.base.params import settings
-from stages.core.dataset import Example, Prepared, draw_splits
+from stages.core.learning.dataset import Example, Prepared, draw_splits
 
 PRIOR = 0.5  # both parameters of the Beta distribution
 

@@ -24,7 +24,7 @@ import pydantic
 
 from stages.core.base.errors import InputError
 from stages.core.base.params import settings
-from stages.core.dataset import Example, Prepared, draw_splits
+from stages.core.learning.dataset import Example, Prepared, draw_splits
 
 Items = Annotated[int, pydantic.Field(ge=2)]  # the query is never the last
 

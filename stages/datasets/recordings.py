@@ -31,7 +31,7 @@ from stages.core.audio import LOG_MEL, SHORTEST, Waveform, measure, read
 from stages.core.base.errors import InputError
 from stages.core.base.files import read_text
 from stages.core.base.params import settings
-from stages.core.dataset import SPLITS, Example, Prepared, Rejected, split_of
+from stages.core.learning.dataset import SPLITS, Example, Prepared, Rejected, split_of
 
 MANIFESTS = ("manifest.csv", "manifest.jsonl")
 REQUIRED = ("path", "text")

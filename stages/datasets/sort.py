@@ -23,7 +23,7 @@ import pydantic
 
 from stages.core.base.errors import InputError
 from stages.core.base.params import settings
-from stages.core.dataset import Example, Prepared, draw_splits
+from stages.core.learning.dataset import Example, Prepared, draw_splits
 
 DECIMALS = 6  # of a priority
 

@@ -27,7 +27,7 @@ import pydantic
 
 from stages.core.base.errors import InputError
 from stages.core.base.params import settings
-from stages.core.dataset import SPLITS, Example, Prepared, Rejected, split_of
+from stages.core.learning.dataset import SPLITS, Example, Prepared, Rejected, split_of
 
 COEFFICIENTS = 13
 FRAME_SECONDS = 0.025

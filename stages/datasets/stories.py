@@ -87,7 +87,7 @@ import pydantic
 
 from stages.core.base.errors import InputError
 from stages.core.base.params import meant, settings
-from stages.core.dataset import SPLITS, Example, Prepared, split_of
+from stages.core.learning.dataset import SPLITS, Example, Prepared, split_of
 
 PEOPLE = {"Iris": "she", "Nora": "she", "Hugo": "he", "Otto": "he"}
 ROOMS = ("attic", "barn", "cellar", "kitchen", "library", "orchard")

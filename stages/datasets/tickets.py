@@ -45,7 +45,7 @@ import pydantic
 
 from stages.core.base.errors import InputError
 from stages.core.base.params import settings
-from stages.core.dataset import SPLITS, Example, Prepared, split_of
+from stages.core.learning.dataset import SPLITS, Example, Prepared, split_of
 
 ENDS = ("destination", "departure")
 TOWN = 0.6  # chance that a city is a town of two halves

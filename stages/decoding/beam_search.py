@@ -31,7 +31,7 @@ from torch import Tensor
 
 from stages.core.base.errors import InputError
 from stages.core.base.params import settings
-from stages.core.batch import Padded
+from stages.core.learning.batch import Padded
 
 
 @settings

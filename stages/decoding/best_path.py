@@ -5,7 +5,7 @@ from typing import Any
 import pydantic
 
 from stages.core.base.params import settings
-from stages.core.batch import Padded
+from stages.core.learning.batch import Padded
 from stages.core.learning.task import Batch
 
 

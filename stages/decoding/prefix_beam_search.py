@@ -30,7 +30,7 @@ import pydantic
 
 from stages.core.base.errors import InputError
 from stages.core.base.params import settings
-from stages.core.batch import Padded
+from stages.core.learning.batch import Padded
 from stages.core.learning.task import Batch
 
 NULL = 0

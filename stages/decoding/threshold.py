@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from stages.core.base.params import settings
-from stages.core.batch import Padded
+from stages.core.learning.batch import Padded
 from stages.core.learning.task import Batch
 
 

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from stages.core.base.params import settings
-from stages.core.batch import Padded
 from stages.core.demonstration import Table, WorkedExample
+from stages.core.learning.batch import Padded
 
 SENTENCES = ("Mary took the apple.", "Mary went to the garden.", "John went to the kitchen.")
 QUESTION = "Where is the apple?"

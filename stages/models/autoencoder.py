@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from stages.core.base.params import settings
-from stages.core.batch import pad, reverse
+from stages.core.learning.batch import pad, reverse
 
 CELLS: dict[str, Callable[..., nn.RNNBase]] = {"elman": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 # The bias of each gate, in torch's order, that lets the candidate through and the old state not; "n" is the candidate.

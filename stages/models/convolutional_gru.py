@@ -6,7 +6,7 @@ import pydantic
 from torch import Tensor, nn
 
 from stages.core.base.params import settings
-from stages.core.batch import CellState, Recurrence, RecurrentSettings, mask
+from stages.core.learning.batch import CellState, Recurrence, RecurrentSettings, mask
 
 
 @settings

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stages.core.base.params import settings
-from stages.core.batch import add_where, by_step, mask, unroll
+from stages.core.learning.batch import add_where, by_step, mask, unroll
 
 MODES = 3  # a read head goes backward, by content or forward: pi_t[1], pi_t[2], pi_t[3]
 NORM_FLOOR = 1e-8  # added to squared norms, so that a blank location resembles no key

@@ -7,7 +7,7 @@ from typing import Literal
 from torch import nn
 
 from stages.core.base.params import settings
-from stages.core.batch import Recurrence, RecurrentSettings
+from stages.core.learning.batch import Recurrence, RecurrentSettings
 
 
 @settings

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from stages.core.base.params import settings
-from stages.core.batch import mask, reverse
+from stages.core.learning.batch import mask, reverse
 
 Cell = Literal["elman", "elman_relu", "gru", "lstm"]
 CELLS: dict[str, Callable[..., nn.RNNBase]] = {

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from stages.core.base.params import settings
-from stages.core.batch import Padded
+from stages.core.learning.batch import Padded
 
 
 @settings

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from stages.core.base.params import settings
-from stages.core.batch import mask
+from stages.core.learning.batch import mask
 
 
 @settings

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from stages.core.base.params import settings
-from stages.core.batch import Recurrence, RecurrentSettings, delayed, gate_sums
+from stages.core.learning.batch import Recurrence, RecurrentSettings, delayed, gate_sums
 
 
 @settings

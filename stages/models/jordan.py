@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from stages.core.base.params import settings
-from stages.core.batch import mask
+from stages.core.learning.batch import mask
 
 
 @settings

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from stages.core.base.params import settings
-from stages.core.batch import Recurrence, RecurrentSettings, delayed
+from stages.core.learning.batch import Recurrence, RecurrentSettings, delayed
 
 Forget = Literal["free", "coupled", "none"]
 State = tuple[Tensor, Tensor]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from stages.core.base.params import settings
-from stages.core.batch import Recurrence, RecurrentSettings
+from stages.core.learning.batch import Recurrence, RecurrentSettings
 
 
 @settings

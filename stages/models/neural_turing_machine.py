@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stages.core.base.params import settings
-from stages.core.batch import add_where, by_step, mask, unroll
+from stages.core.learning.batch import add_where, by_step, mask, unroll
 
 SHIFTS = 3  # a head moves by -1, 0 or +1 locations in one step
 FIRST_MEMORY = 1e-6  # what every location holds before the first step

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, scaled_dot_product_attention
 
 from stages.core.base.params import settings
-from stages.core.batch import mask
+from stages.core.learning.batch import mask
 
 # Of each layer of the decoder the keys and values of the steps so far, (batch, 2, heads, steps, width / heads).
 State = tuple[Tensor, ...]

@@ -13,7 +13,7 @@ from typing import Any
 from stages.core.base.errors import InputError
 from stages.core.base.files import read_json, read_jsonl, read_text
 from stages.core.base.params import Experiment, Params
-from stages.core.dataset import read_summary
+from stages.core.learning.dataset import read_summary
 from stages.figures import learning_curves, results_table, themes
 from stages.figures.themes import Theme
 

@@ -21,8 +21,8 @@ from torch.nn import functional
 
 from stages.core.base.errors import InputError
 from stages.core.base.params import settings
-from stages.core.batch import Padded, pad
-from stages.core.dataset import Example
+from stages.core.learning.batch import Padded, pad
+from stages.core.learning.dataset import Example
 from stages.core.learning.task import Batch, Task, Training, read_lines
 from stages.core.learning.vocabulary import Vocabulary
 

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from stages.core.base.errors import InputError
 from stages.core.base.params import settings
-from stages.core.batch import pad_indices
-from stages.core.dataset import Example
+from stages.core.learning.batch import pad_indices
+from stages.core.learning.dataset import Example
 from stages.core.learning.task import Peer, Task, build_network, build_peer, read_lines
 from stages.core.learning.vocabulary import PADDING, WORD, Vocabulary
 

@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 from stages.core.base.errors import InputError
 from stages.core.base.params import settings
-from stages.core.batch import Padded, Recurrence, mask, pad, pad_indices
-from stages.core.dataset import Example
+from stages.core.learning.batch import Padded, Recurrence, mask, pad, pad_indices
+from stages.core.learning.dataset import Example
 from stages.core.learning.task import Batch, Task, Training
 from stages.core.learning.vocabulary import Vocabulary
 

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from stages.core.base.errors import InputError
 from stages.core.base.params import meant, settings
-from stages.core.batch import Padded, mask
-from stages.core.dataset import Example
+from stages.core.learning.batch import Padded, mask
+from stages.core.learning.dataset import Example
 from stages.core.learning.task import Batch, Task, read_lines
 from stages.core.learning.vocabulary import Vocabulary, tokens
 

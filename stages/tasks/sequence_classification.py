@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from stages.core.base.errors import InputError
 from stages.core.base.params import settings
-from stages.core.batch import Padded, Recurrence, pad, pad_indices
-from stages.core.dataset import Example
+from stages.core.learning.batch import Padded, Recurrence, pad, pad_indices
+from stages.core.learning.dataset import Example
 from stages.core.learning.task import Batch, Peer, Task, Training, build_network, build_peer, read_lines, trace_model
 from stages.core.learning.vocabulary import PADDING, UNKNOWN, Unit, Vocabulary, tokens
 

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from stages.core.base.errors import InputError
 from stages.core.base.params import settings
-from stages.core.batch import Padded, mask, pad_indices
-from stages.core.dataset import Example
+from stages.core.learning.batch import Padded, mask, pad_indices
+from stages.core.learning.dataset import Example
 from stages.core.learning.task import Batch, Peer, Task, build_network, build_peer, read_lines, trace_model
 from stages.core.learning.vocabulary import UNKNOWN, Vocabulary
 

@@ -25,8 +25,8 @@ from torch.nn.functional import cross_entropy
 
 from stages.core.base.errors import InputError
 from stages.core.base.params import settings
-from stages.core.batch import Padded, pad, pad_indices
-from stages.core.dataset import Example
+from stages.core.learning.batch import Padded, pad, pad_indices
+from stages.core.learning.dataset import Example
 from stages.core.learning.task import Batch, Peer, Task, build_network, build_peer, read_lines
 from stages.core.learning.vocabulary import PADDING, START, STOP, UNKNOWN, Unit, Vocabulary, tokens
 

@@ -28,8 +28,8 @@ from torch import Tensor, nn
 
 from stages.core.base.errors import InputError
 from stages.core.base.params import settings
-from stages.core.batch import Padded, pad
-from stages.core.dataset import Example
+from stages.core.learning.batch import Padded, pad
+from stages.core.learning.dataset import Example
 from stages.core.learning.task import Batch, Peer, Task, Training
 from stages.core.learning.vocabulary import Vocabulary
 

@@ -24,8 +24,8 @@ from torch.nn.functional import cross_entropy, linear
 
 from stages.core.base.errors import InputError
 from stages.core.base.params import settings
-from stages.core.batch import Padded, pad_indices, reverse
-from stages.core.dataset import Example
+from stages.core.learning.batch import Padded, pad_indices, reverse
+from stages.core.learning.dataset import Example
 from stages.core.learning.task import Batch, Peer, Task, read_lines
 from stages.core.learning.vocabulary import PADDING, STOP, UNKNOWN, Vocabulary, tokens
 

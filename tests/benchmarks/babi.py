@@ -30,8 +30,8 @@ from typing import Any
 from stages import evaluate
 from stages.core import trainer
 from stages.core.base import errors, files, params
-from stages.core.dataset import Example, read_split
 from stages.core.learning import artifact
+from stages.core.learning.dataset import Example, read_split
 from stages.core.learning.task import read_training
 
 TRAINING: dict[str, Any] = {

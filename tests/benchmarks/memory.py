@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from stages.core.base.errors import InputError, run
-from stages.core.batch import pad
+from stages.core.learning.batch import pad
 from stages.models import differentiable_neural_computer, memory_network, neural_turing_machine
 from stages.tasks import binary_sequence_prediction
 

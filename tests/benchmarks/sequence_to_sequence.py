@@ -39,8 +39,8 @@ import torch
 
 from stages.core import trainer
 from stages.core.base.errors import InputError, run
-from stages.core.dataset import Example, read_split
 from stages.core.learning import artifact
+from stages.core.learning.dataset import Example, read_split
 from stages.core.learning.task import Task, Training
 from stages.core.learning.vocabulary import tokens
 from stages.decoding import beam_search

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from stages.core import trainer
 from stages.core.base.errors import InputError, run
-from stages.core.dataset import read_split
 from stages.core.learning import artifact
+from stages.core.learning.dataset import read_split
 from stages.core.learning.task import Training
 from stages.tasks import sequence_labelling
 

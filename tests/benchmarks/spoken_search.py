@@ -31,10 +31,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from stages.core import dataset, trainer
+from stages.core import trainer
 from stages.core.base import params
 from stages.core.base.errors import run
-from stages.core.learning import artifact
+from stages.core.learning import artifact, dataset
 from stages.core.learning.task import Training, read_training
 from stages.datasets import spoken_words
 from stages.decoding import embedding

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from stages.core.base.errors import InputError
 from stages.core.base.params import Seeded, read_settings, settings
-from stages.core.batch import Padded, Recurrence
-from stages.core.dataset import Example
+from stages.core.learning.batch import Padded, Recurrence
+from stages.core.learning.dataset import Example
 from stages.core.learning.vocabulary import Vocabulary
 
 Batch = dict[str, Tensor | Padded]  # or, for a peer, what it reads: lists

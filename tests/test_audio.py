@@ -178,6 +178,12 @@ def test_a_contour_looks_the_same_in_a_high_voice() -> None:
     assert np.abs(low - high)[:, 0].max() < 0.03 and np.ptp(low[:, 0]) > 0.3
 
 
+def test_a_quiet_recording_has_the_same_pitch() -> None:
+    loud, quiet = glide(100, 150), glide(100, 150)
+    quiet.samples[:] *= 0.001
+    assert np.abs(pitch(loud, 100) - pitch(quiet, 100)).max() < 1e-4
+
+
 def test_silence_has_no_pitch_and_noise_next_to_none() -> None:
     assert not pitch(Waveform(np.zeros(16000, np.float32), 16000), 100).any()
     noise = 0.1 * np.random.default_rng(1).standard_normal(16000)

@@ -27,7 +27,7 @@ BANDS = 40  # of a log-mel frame
 PITCH_RATE, PITCH_WINDOW, PITCH_LAGS = 4000, 160, np.arange(8, 67)
 SHORT_LAGS = 0.002  # what a sample more costs, since a period's multiples correlate as well as the period
 PITCH_JUMPS = 8.0  # what a change of F0 by a factor of e costs from one frame to the next
-QUIET = 1e-4  # added to the energy of a window, so that silence has no pitch
+QUIET = 0.01  # added to the energy of a window, so that silence has no pitch; a sample's mean energy is 1
 
 
 @dataclass(frozen=True)
@@ -146,6 +146,7 @@ def pitch(waveform: Waveform, count: int) -> np.ndarray:
     lags, half = PITCH_LAGS, PITCH_WINDOW // 2
     width = PITCH_WINDOW + int(lags[-1])
     samples = resample(waveform, PITCH_RATE).samples.astype(np.float64)
+    samples /= max(float(np.sqrt(np.mean(samples**2))), 1e-6)  # or else a quiet recording has no pitch
     centres = ((np.arange(count) + 0.5) * PITCH_RATE / 100).astype(int)
     padded = np.pad(samples, (half, max(0, int(centres[-1]) + width - half - len(samples))))
     windows = np.lib.stride_tricks.sliding_window_view(padded, width)[centres]
@@ -158,7 +159,7 @@ def pitch(waveform: Waveform, count: int) -> np.ndarray:
     path = _best_lags(correlation - SHORT_LAGS * lags)
     sure = correlation[np.arange(count), path].clip(0, 1)
     height = np.log(PITCH_RATE / (lags[path] + _peak(correlation, path)))
-    height -= (height * sure).sum() / max(sure.sum(), QUIET)
+    height -= (height * sure).sum() / max(sure.sum(), 1e-6)
     return np.stack([height * sure, sure], axis=1).astype(np.float32)
 
 

@@ -184,6 +184,15 @@ def test_a_quiet_recording_has_the_same_pitch() -> None:
     assert np.abs(pitch(loud, 100) - pitch(quiet, 100)).max() < 1e-4
 
 
+@pytest.mark.parametrize("block", [1, 7, 99])
+def test_the_pitch_does_not_depend_on_how_many_windows_are_held_at_once(
+    block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = pitch(glide(100, 150), 100)
+    monkeypatch.setattr(audio, "BLOCK", block)
+    assert np.allclose(pitch(glide(100, 150), 100), whole, atol=1e-6)
+
+
 def test_silence_has_no_pitch_and_noise_next_to_none() -> None:
     assert not pitch(Waveform(np.zeros(16000, np.float32), 16000), 100).any()
     noise = 0.1 * np.random.default_rng(1).standard_normal(16000)

@@ -27,6 +27,7 @@ BANDS = 40  # of a log-mel frame
 PITCH_RATE, PITCH_WINDOW, PITCH_LAGS = 4000, 160, np.arange(8, 67)
 SHORT_LAGS = 0.002  # what a sample more costs, since a period's multiples correlate as well as the period
 PITCH_JUMPS = 8.0  # what a change of F0 by a factor of e costs from one frame to the next
+BLOCK = 4096  # frames whose windows are held at once; those of ten hours would not fit
 QUIET = 0.01  # added to the energy of a window, so that silence has no pitch; a sample's mean energy is 1
 
 
@@ -143,24 +144,32 @@ def pitch(waveform: Waveform, count: int) -> np.ndarray:
     and in a low one; second how sure it is, from 0 to 1: the correlation of 40 ms with what lies a period later. The
     path of the highest correlation is found as by Ghahremani et al. (2014, sections 3 and 4), with costs of our own.
     """
-    lags, half = PITCH_LAGS, PITCH_WINDOW // 2
-    width = PITCH_WINDOW + int(lags[-1])
     samples = resample(waveform, PITCH_RATE).samples.astype(np.float64)
     samples /= max(float(np.sqrt(np.mean(samples**2))), 1e-6)  # or else a quiet recording has no pitch
     centres = ((np.arange(count) + 0.5) * PITCH_RATE / 100).astype(int)
-    padded = np.pad(samples, (half, max(0, int(centres[-1]) + width - half - len(samples))))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, width)[centres]
-    size = 2 ** math.ceil(math.log2(width))
-    here, later = np.fft.rfft(windows[:, :PITCH_WINDOW], size), np.fft.rfft(windows, size)
-    products = np.fft.irfft(here.conj() * later, size)[:, : lags[-1] + 1]
-    sums = np.cumsum(np.pad(windows**2, ((0, 0), (1, 0))), axis=1)
-    energies = sums[:, PITCH_WINDOW:] - sums[:, :-PITCH_WINDOW]
-    correlation = (products / (np.sqrt(energies[:, :1] * energies) + QUIET))[:, lags[0] :]
-    path = _best_lags(correlation - SHORT_LAGS * lags)
+    blocks = np.split(centres, range(BLOCK, count, BLOCK))
+    correlation = np.concatenate([_correlation(samples, block) for block in blocks])
+    path = _best_lags(correlation - SHORT_LAGS * PITCH_LAGS)
     sure = correlation[np.arange(count), path].clip(0, 1)
-    height = np.log(PITCH_RATE / (lags[path] + _peak(correlation, path)))
+    height = np.log(PITCH_RATE / (PITCH_LAGS[path] + _peak(correlation, path)))
     height -= (height * sure).sum() / max(sure.sum(), 1e-6)
     return np.stack([height * sure, sure], axis=1).astype(np.float32)
+
+
+def _correlation(samples: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Give how alike the window around each of ``centres`` and that each lag later are, -1 to 1: (centres, lags)."""
+    first, last = int(PITCH_LAGS[0]), int(PITCH_LAGS[-1])
+    width, half = PITCH_WINDOW + last, PITCH_WINDOW // 2
+    start, end = int(centres[0]) - half, int(centres[-1]) - half + width
+    around = np.pad(samples[max(0, start) : end], (max(0, -start), max(0, end - len(samples))))
+    windows = np.lib.stride_tricks.sliding_window_view(around, width)[centres - centres[0]]
+    size = 2 ** math.ceil(math.log2(width))
+    here, later = np.fft.rfft(windows[:, :PITCH_WINDOW], size), np.fft.rfft(windows, size)
+    products = np.fft.irfft(here.conj() * later, size)[:, : last + 1]
+    sums = np.cumsum(np.pad(windows**2, ((0, 0), (1, 0))), axis=1)
+    energies = sums[:, PITCH_WINDOW:] - sums[:, :-PITCH_WINDOW]
+    correlation: np.ndarray = products / (np.sqrt(energies[:, :1] * energies) + QUIET)
+    return correlation[:, first:]
 
 
 def _best_lags(gains: np.ndarray) -> np.ndarray:
@@ -170,7 +179,7 @@ def _best_lags(gains: np.ndarray) -> np.ndarray:
     best, came_from = gains[0], []
     for gain in gains[1:]:
         paths = best[:, None] - costs
-        came_from.append(paths.argmax(axis=0))
+        came_from.append(paths.argmax(axis=0).astype(np.int8))
         best = paths.max(axis=0) + gain
     path = [int(best.argmax())]
     for columns in reversed(came_from):

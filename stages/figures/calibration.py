@@ -70,7 +70,7 @@ def chart(by_experiment: Mapping[str, Records], colours: Mapping[str, str]) -> A
                 sort=names,
                 scale=alt.Scale(domain=names, range=[colours[name] for name in names]),
                 # Above the drawing, so that a narrow page need not be moved sideways to read it.
-                legend=alt.Legend(title=None, orient="top", columns=1, labelColor="var(--ink)", labelLimit=300),
+                legend=alt.Legend(columns=1, labelLimit=300, symbolType="circle"),
             ),
         )
     )

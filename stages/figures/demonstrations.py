@@ -29,23 +29,13 @@ def lines(points: Mapping[str, Sequence[Sequence[float]]], titles: tuple[str, st
     ]
     steps = sorted({x for of_name in points.values() for x, _ in of_name})
     axis = alt.Axis(values=steps, format="~g") if len(steps) <= FEW else alt.Axis()
-    legend = alt.Legend(
-        title=None,
-        orient="top",
-        columns=2,
-        columnPadding=28,
-        labelColor="var(--ink)",
-        labelLimit=190,
-        symbolType="stroke",
-        rowPadding=2,
-    )
     colours = [f"var(--series-{place % SERIES + 1})" for place in range(len(names))]
     dashes = [DASHES[place // SERIES % len(DASHES)] for place in range(len(names))]
     encoded = alt.Chart(alt.InlineData(values=values)).encode(
         x=alt.X("x:Q", title=titles[0], scale=alt.Scale(zero=False, nice=False), axis=axis),
         y=alt.Y("y:Q", title=titles[1]),
-        color=alt.Color("name:N", sort=names, scale=alt.Scale(domain=names, range=colours), legend=legend),
-        strokeDash=alt.StrokeDash("name:N", sort=names, scale=alt.Scale(domain=names, range=dashes), legend=legend),
+        color=alt.Color("name:N", sort=names, scale=alt.Scale(domain=names, range=colours)),
+        strokeDash=alt.StrokeDash("name:N", sort=names, scale=alt.Scale(domain=names, range=dashes)),
         description="said:N",
     )
     return encoded.mark_line(strokeWidth=1.8).properties(width=WIDTH, height=HEIGHT)

@@ -30,17 +30,6 @@ def chart(
         for band, value in points[name].items()
     ]
     bands = [band for band in order if any(band in points[name] for name in names)]
-    # Above the drawing, so that a narrow page need not be moved sideways to read it.
-    legend = alt.Legend(
-        title=None,
-        orient="top",
-        columns=2,
-        columnPadding=28,
-        labelColor="var(--ink)",
-        labelLimit=190,
-        symbolType="stroke",
-        rowPadding=2,
-    )
     labels = alt.Axis(labelAngle=0, labelExpr="split(datum.value, '\\n')", labelOverlap=False)
     encoded = alt.Chart(alt.InlineData(values=values)).encode(
         x=alt.X("band:O", sort=bands, title=titles[0], axis=labels),
@@ -49,9 +38,8 @@ def chart(
             "experiment:N",
             sort=names,
             scale=alt.Scale(domain=names, range=[colours[name] for name in names]),
-            legend=legend,
         ),
-        strokeDash=alt.StrokeDash("experiment:N", sort=names, scale=alt.Scale(domain=names), legend=legend),
+        strokeDash=alt.StrokeDash("experiment:N", sort=names, scale=alt.Scale(domain=names)),
         description="said:N",
     )
     return (encoded.mark_line(strokeWidth=1.8) + encoded.mark_point(filled=True, size=28)).properties(

@@ -174,11 +174,23 @@ def _styled(chart: Any) -> Any:
         titleFontSize=11,
         labelFontSize=11,
     )
+    # Above the drawing, so that a narrow page need not be moved sideways to read it.
+    legend = altair.LegendConfig(
+        title=None,
+        orient="top",
+        columns=2,
+        columnPadding=28,
+        labelColor="var(--ink)",
+        labelLimit=190,
+        symbolType="stroke",
+        rowPadding=2,
+    )
     return chart.configure(
         font=FONT,
         background="transparent",
         padding={"left": 6, "top": 6, "right": 20, "bottom": 6},  # a reader's font may be wider than the one measured
         axis=axis,
+        legend=legend,
         view=altair.ViewConfig(stroke=None),
         title=altair.TitleConfig(color="var(--ink)", fontSize=12, fontWeight="bold", anchor="start"),
     )
